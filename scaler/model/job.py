@@ -1,0 +1,188 @@
+"""The desired definition of a job: what starts it, what it runs, and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from scaler.model.secret import Secret
+
+
+class Combine(StrEnum):
+    """How several scale rules make one number (KEDA: `multipleScalersCalculation`)."""
+
+    MAX = "max"
+    MIN = "min"
+    AVG = "avg"
+    SUM = "sum"
+
+
+class StrategyName(StrEnum):
+    """How a number of wanted executions becomes a number to launch; the last four are KEDA's."""
+
+    AUTO = "auto"
+    DEFAULT = "default"
+    CUSTOM = "custom"
+    ACCURATE = "accurate"
+    EAGER = "eager"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """A strategy and the two numbers that only `custom` reads.
+
+    `running_percentage` None means "not given or unparsable", which turns `custom` into `default`.
+    """
+
+    name: StrategyName = StrategyName.AUTO
+    queue_length_deduction: int = 0
+    running_percentage: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthRef:
+    """One auth entry of a scale rule: the job's secret that fills a scaler parameter."""
+
+    parameter: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleRule:
+    """One event source. `metadata` values are strings, as KEDA has them."""
+
+    name: str
+    type: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    auth: tuple[AuthRef, ...] = ()
+    identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManualTrigger:
+    """Executions start on demand only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleTrigger:
+    """Executions start at the times of a five-field cron expression, in UTC."""
+
+    cron: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventTrigger:
+    """Executions start because scale rules find work.
+
+    `min_executions` <= `max_executions`; `polling_interval` is the upper bound of waiting;
+    `refill` asks for a new evaluation when an execution ends.
+    """
+
+    rules: tuple[ScaleRule, ...]
+    min_executions: int = 0
+    max_executions: int = 100
+    polling_interval: timedelta = timedelta(seconds=30)
+    strategy: Strategy = Strategy()
+    combine: Combine = Combine.MAX
+    refill: bool = True
+
+
+Trigger = ManualTrigger | ScheduleTrigger | EventTrigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvVar:
+    """One environment variable: a plain value, or the name of a secret of the job (never both)."""
+
+    name: str
+    value: str | None = None
+    secret_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Limits of one container. `cpu` in cores, `memory_bytes` in bytes (defaults: 0.5 core, 1 GiB)."""
+
+    cpu: float = 0.5
+    memory_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """What one replica runs. `image` is None only on the process executor."""
+
+    name: str
+    image: str | None = None
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[EnvVar, ...] = ()
+    resources: Resources = Resources()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """What an execution runs; snapshotted into each execution."""
+
+    container: Container
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """Credentials for one image registry; the password is a secret of the job."""
+
+    server: str
+    username: str
+    password_secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerOptions:
+    """`x-scaler.docker`: what only the docker executor reads.
+
+    `network` None means the engine's default network. `mounts` are host binds as Docker spells them
+    (`/host:/container[:ro]`), refused unless the daemon's settings allow the host path.
+    """
+
+    network: str | None = None
+    mounts: tuple[str, ...] = ()
+    user: str | None = None
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessOptions:
+    """`x-scaler.process`: what only the process executor reads. `cwd` None means the job file's folder."""
+
+    cwd: str | None = None
+    cpu_seconds: int | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One job definition; `generation` counts its changes, from 1.
+
+    `document` is the job as the ARM resource writes it (camelCase, no secret values): JSON text, so
+    that the API answers with exactly what was declared.
+    """
+
+    name: str
+    trigger: Trigger
+    template: Template
+    replica_timeout: timedelta
+    replica_retry_limit: int = 0
+    parallelism: int = 1
+    replica_completion_count: int = 1
+    executor: str = "docker"
+    docker: DockerOptions = DockerOptions()
+    process: ProcessOptions = ProcessOptions()
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    registries: tuple[Registry, ...] = ()
+    generation: int = 1
+    document: str = "{}"
+
+    def __post_init__(self) -> None:
+        if self.parallelism < 1 or self.replica_completion_count < 1 or self.replica_retry_limit < 0:
+            raise ValueError("parallelism and replicaCompletionCount start at 1, replicaRetryLimit at 0")

@@ -1,0 +1,120 @@
+"""One process or container of an execution, and what the executor is told and tells about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from scaler.model.job import DockerOptions, ProcessOptions, Registry, Resources
+from scaler.model.secret import Secret
+
+
+class ReplicaStatus(StrEnum):
+    """Pending: recorded, perhaps not started yet. The last four are final."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+    UNKNOWN = "Unknown"
+
+
+FINAL_REPLICA = frozenset(
+    {ReplicaStatus.SUCCEEDED, ReplicaStatus.FAILED, ReplicaStatus.STOPPED, ReplicaStatus.UNKNOWN}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaHandle:
+    """How an executor finds a replica again, also after a restart of the daemon. `token` is opaque."""
+
+    executor: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaExit:
+    """How a replica ended.
+
+    Attributes:
+        code: the exit code; 128 + n for a signal n; None means "not known", which is never success.
+        reason: stable CamelCase word: `Completed`, `Error`, `OOMKilled`, `Signaled`, `Lost` …
+        message: more for people, or empty.
+        log_lost: text that says why the log could not be kept, or None.
+    """
+
+    code: int | None
+    reason: str
+    message: str = ""
+    log_lost: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaSpec:
+    """All that an executor needs to start one replica. `env` is resolved: it holds secrets, so no repr.
+
+    `argv` is `command + args`; `command` alone replaces an image's entrypoint, `args` its command.
+    """
+
+    replica_id: str
+    execution_id: str
+    job: str
+    image: str | None
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: Mapping[str, Secret] = field(repr=False)
+    resources: Resources
+    labels: Mapping[str, str]
+    docker: DockerOptions
+    process: ProcessOptions
+    registries: tuple[tuple[Registry, Secret], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedReplica:
+    """One thing that the executor holds under our label, in any state."""
+
+    replica_id: str
+    handle: ReplicaHandle
+    started: bool
+    ended: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether an executor can work, and if not, why."""
+
+    ok: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """The record of one replica. `attempt` counts from 1 over the execution; `ordinal` is its slot from 0."""
+
+    id: str
+    execution_id: str
+    ordinal: int
+    attempt: int
+    status: ReplicaStatus = ReplicaStatus.PENDING
+    handle: ReplicaHandle | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    message: str = ""
+    timed_out: bool = False
+    removed: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the replica has ended, whatever the outcome."""
+        return self.status in FINAL_REPLICA
+
+    def deadline(self, timeout: timedelta) -> datetime | None:
+        """When the replica has used up its time; None while it has not started."""
+        return None if self.started_at is None else self.started_at + timeout

@@ -1,0 +1,88 @@
+"""What a scaler plugin is: typed metadata, a target, and something that can be polled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from scaler.model.sample import Sample
+
+M = TypeVar("M")
+T = TypeVar("T")
+
+
+class Scaler(Protocol):
+    """An opened source."""
+
+    async def poll(self) -> Sample:
+        """Read the source once.
+
+        No retry, no sleep, no cache of old figures inside. May join a request that another rule has in
+        flight on the same session: then `Sample.as_of` is the start of that request.
+
+        Raises:
+            PollError: with `reason` and `transient` set.
+        """
+        ...
+
+
+class SessionPool(Protocol):
+    """Connections shared by all rules that name the same address and credentials."""
+
+    def lease(
+        self, key: Hashable, open_session: Callable[[], AbstractAsyncContextManager[T]]
+    ) -> AbstractAsyncContextManager[T]:
+        """Give the session of `key`, opened by the first lease and closed after the last.
+
+        An error of `open_session` reaches every lease that waits for it. `key` may hold secrets; it is
+        never shown.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalerContext:
+    """What a scaler gets beside its metadata.
+
+    Attributes:
+        job, rule: names, for connection names and messages.
+        timeout_s: how long one poll may take in all, seconds.
+        identity: `system` or an id for azure-identity; None without.
+        sessions: shared connections.
+        now: the clock, aware UTC.
+    """
+
+    job: str
+    rule: str
+    timeout_s: float
+    sessions: SessionPool
+    now: Callable[[], datetime]
+    identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalerType(Generic[M]):
+    """The plugin: a module constant `SCALER`.
+
+    Attributes:
+        metadata: the pydantic model of the parameters (a subclass of `TriggerMetadata`).
+        target: messages one execution is expected to take, > 0.
+        open: a context manager that gives a `Scaler` and closes whatever it opened.
+        source: the address without secrets, by which polls are paced and faults are grouped.
+        check: faults that only the metadata and the identity together show; texts, or nothing.
+        summary: one line for `scaler scalers`.
+    """
+
+    metadata: type[M]
+    target: Callable[[M], float]
+    open: Callable[[M, ScalerContext], AbstractAsyncContextManager[Scaler]]
+    source: Callable[[M], str]
+    summary: str
+    check: Callable[[M, str | None], tuple[str, ...]] = field(default=lambda _meta, _identity: ())
+
+
+AnyScalerType = ScalerType[Any]
+ParameterSources = Mapping[str, str]

@@ -1,0 +1,212 @@
+"""Base of all scaler parameters: where a value may come from, and how its text is read.
+
+Source of the rules: KEDA's typed scaler configuration (metadata, authentication, `<key>FromEnv`), as
+observed on its own code. Left behind on purpose: unknown keys are refused instead of ignored, and a comma
+list does not pass as one word of an enum.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_INT = re.compile(r"-?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def _read_bool(value: object) -> object:
+    if isinstance(value, str):
+        if value in _TRUE:
+            return True
+        if value in _FALSE:
+            return False
+        raise ValueError(f"got '{value}'; write true or false")
+    return value
+
+
+def _read_int(value: object) -> object:
+    if isinstance(value, str):
+        if not _INT.fullmatch(value):
+            raise ValueError(f"got '{value}'; write a whole number")
+        return int(value)
+    return value
+
+
+def _read_float(value: object) -> object:
+    if isinstance(value, str):
+        if not _FLOAT.fullmatch(value) or float(value) in (float("inf"), float("-inf")):
+            raise ValueError(f"got '{value}'; write a number such as 5 or 0.5")
+        return float(value)
+    return value
+
+
+KedaBool = Annotated[bool, BeforeValidator(_read_bool)]
+"""`true`/`false` in the spellings that KEDA takes."""
+KedaInt = Annotated[int, BeforeValidator(_read_int)]
+"""A whole number in JSON's syntax."""
+KedaFloat = Annotated[float, BeforeValidator(_read_float)]
+"""A number in JSON's syntax, finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a parameter may come from, in order: `M` metadata, `A` auth, `E` environment (`<key>FromEnv`)."""
+
+    order: str = "M"
+
+
+class TriggerMetadata(BaseModel):
+    """Base of a scaler's parameters. Field names are snake_case, keys camelCase (or the field's alias).
+
+    Annotate a field with `Sources("AME")` to say where it may come from; `M` alone is the default.
+    Values arrive as trimmed strings; an empty one counts as not given.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=False, hide_input_in_errors=True
+    )
+
+    @classmethod
+    def parameters(cls) -> dict[str, tuple[FieldInfo, Sources]]:
+        """Every parameter by its key, with its field and its sources."""
+        found: dict[str, tuple[FieldInfo, Sources]] = {}
+        for info in cls.model_fields.values():
+            sources = next((m for m in info.metadata if isinstance(m, Sources)), Sources())
+            found[str(info.alias)] = (info, sources)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterFault:
+    """One fault: the metadata key (or auth parameter) it stands at, and what to do."""
+
+    key: str
+    message: str
+    in_auth: bool = False
+
+
+def _clean(values: Mapping[str, str]) -> dict[str, str]:
+    return {key: text.strip() for key, text in values.items() if text.strip()}
+
+
+def resolve(
+    model: type[TriggerMetadata],
+    metadata: Mapping[str, str],
+    auth: Mapping[str, str],
+    env: Mapping[str, str],
+) -> tuple[dict[str, str], tuple[ParameterFault, ...]]:
+    """Pick each parameter's value from its sources and list keys that have no business here.
+
+    The result maps keys to texts, for `model.model_validate`.
+    """
+    params = model.parameters()
+    chosen: dict[str, str] = {}
+    plain, given = _clean(metadata), _clean(auth)
+    for key, (_info, sources) in params.items():
+        for source in sources.order:
+            if source == "M":
+                text = plain.get(key)
+            elif source == "A":
+                text = given.get(key)
+            else:
+                text = env.get(plain.get(f"{key}FromEnv", ""), "").strip()
+            if text:
+                chosen[key] = text
+                break
+    return chosen, tuple(_key_faults(params, metadata, auth, env))
+
+
+def _key_faults(
+    params: Mapping[str, tuple[FieldInfo, Sources]],
+    metadata: Mapping[str, str],
+    auth: Mapping[str, str],
+    env: Mapping[str, str],
+) -> list[ParameterFault]:
+    faults: list[ParameterFault] = []
+    for key, text in metadata.items():
+        base = key.removesuffix("FromEnv")
+        if key in params and "M" in params[key][1].order:
+            continue
+        if key in params:
+            faults.append(ParameterFault(key=key, message="not allowed in metadata; give it by auth"))
+        elif base != key and base in params and "E" in params[base][1].order:
+            if text.strip() not in env:
+                hint = "name one that the container's env declares"
+                faults.append(ParameterFault(key=key, message=f"no variable '{text}'; {hint}"))
+        else:
+            faults.append(ParameterFault(key=key, message=_unknown(key, params)))
+    for key in auth:
+        if key not in params:
+            faults.append(ParameterFault(key=key, message=_unknown(key, params), in_auth=True))
+        elif "A" not in params[key][1].order:
+            message = "not an auth parameter; give it in metadata"
+            faults.append(ParameterFault(key=key, message=message, in_auth=True))
+    return faults
+
+
+def _unknown(key: str, params: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(key, params, n=1)
+    return f"unknown key; did you mean '{near[0]}'?" if near else "unknown key"
+
+
+def validate(
+    model: type[TriggerMetadata],
+    metadata: Mapping[str, str],
+    auth: Mapping[str, str],
+    env: Mapping[str, str],
+) -> tuple[TriggerMetadata | None, tuple[ParameterFault, ...]]:
+    """Build the parameters, or say everything that is wrong with them."""
+    chosen, faults = resolve(model, metadata, auth, env)
+    try:
+        built = model.model_validate(chosen)
+    except ValidationError as exc:
+        more = tuple(_fault(error, metadata, auth) for error in exc.errors(include_url=False))
+        return None, faults + more
+    return (None if faults else built), faults
+
+
+def _fault(error: Any, metadata: Mapping[str, str], auth: Mapping[str, str]) -> ParameterFault:
+    key = str(error["loc"][0]) if error["loc"] else ""
+    message = "missing" if error["type"] == "missing" else str(error["msg"]).removeprefix("Value error, ")
+    return ParameterFault(key=key, message=message, in_auth=key in auth and key not in metadata)
+
+
+def describe(model: type[TriggerMetadata]) -> list[dict[str, str]]:
+    """Describe each parameter for people: key, sources, default, required, help."""
+    names = {"M": "metadata", "A": "auth", "E": "environment"}
+    rows = []
+    for key, (info, sources) in model.parameters().items():
+        default = "" if info.is_required() or info.default is None else info.default
+        rows.append(
+            {
+                "parameter": key,
+                "from": ", ".join(names[s] for s in sources.order),
+                "default": "required" if info.is_required() else json.dumps(default, default=str),
+                "description": info.description or "",
+            }
+        )
+    return rows
+
+
+__all__ = [
+    "KedaBool",
+    "KedaFloat",
+    "KedaInt",
+    "ParameterFault",
+    "SecretStr",
+    "Sources",
+    "TriggerMetadata",
+    "describe",
+    "resolve",
+    "validate",
+]
