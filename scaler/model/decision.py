@@ -1,0 +1,95 @@
+"""What one tick of one job decided, and everything it decided on: the answer to "why (not)?"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from scaler.model.job import Combine, StrategyName
+
+
+class Occasion(StrEnum):
+    """Why a job was evaluated at that moment."""
+
+    TICK = "Tick"
+    REFILL = "Refill"
+    LOOK_AGAIN = "LookAgain"
+    PLAN = "Plan"
+
+
+class Reason(StrEnum):
+    """The one word that says how a decision came about."""
+
+    LAUNCHED = "Launched"
+    NO_WORK = "NoWork"
+    BELOW_ACTIVATION = "BelowActivation"
+    ALL_CLAIMED = "AllClaimed"
+    AT_MAX = "AtMaxExecutions"
+    MIN_EXECUTIONS = "MinExecutions"
+    UNKNOWN_COUNT = "UnknownCount"
+    NO_TARGET = "NoTarget"
+    EXECUTOR_UNAVAILABLE = "ExecutorUnavailable"
+    LAUNCH_BACKOFF = "LaunchBackoff"
+
+
+class Bound(StrEnum):
+    """Which limit cut the number that was wanted."""
+
+    NONE = "None"
+    MAX = "maxExecutions"
+    MIN = "minExecutions"
+    CLAIMS = "claims"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleVerdict:
+    """What one rule said. `error` None means that the figures are real; else they are None.
+
+    `needed` is the rule alone, in executions: ceil(value / target), 0 while not active.
+    """
+
+    name: str
+    type: str
+    value: float | None = None
+    taken: float | None = None
+    active: bool | None = None
+    target: float | None = None
+    needed: int | None = None
+    error: str | None = None
+    error_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One evaluation of one job.
+
+    Attributes:
+        running: event executions that had not ended when the decision was made.
+        pending: those of them that had no running replica yet.
+        ended_since: event executions that ended after the reading began, which it may still hold.
+        wanted: executions that the reading asks for in all, before bounds.
+        waiting: wanted executions that nothing live covers, before `maxExecutions`.
+        launch: how many were started.
+        formula: the arithmetic, with its numbers, for people.
+    """
+
+    job: str
+    at: datetime
+    occasion: Occasion
+    rules: tuple[RuleVerdict, ...]
+    strategy: StrategyName
+    combine: Combine
+    min_executions: int
+    max_executions: int
+    running: int
+    pending: int
+    ended_since: int
+    wanted: int
+    waiting: int
+    launch: int
+    bound: Bound
+    reason: Reason
+    formula: str
+    message: str
+    id: int | None = None

@@ -1,0 +1,103 @@
+"""What the API may ask of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from scaler.model.decision import Decision
+from scaler.model.execution import ExecutionState
+from scaler.model.job import Job, Template
+from scaler.model.replica import Health
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What a job says of itself. `status` is `True`, `False` or `Unknown`, as in Kubernetes."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """A job as the engine has it now.
+
+    Attributes:
+        running, pending: its event executions (all / without a running replica yet).
+        running_other: executions started by hand or schedule that have not ended.
+        conditions: `Ready` (can it be evaluated?) and `Active` (is there work?).
+        file_fault: the text of a broken edit that was not applied, or None.
+        next_poll: when it is evaluated next, if nothing happens before.
+    """
+
+    job: Job
+    running: int
+    pending: int
+    running_other: int
+    conditions: tuple[Condition, ...]
+    last_decision: Decision | None
+    file_fault: str | None
+    next_poll: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineHealth:
+    """Whether the engine works: executors by name, and the lateness of ticks in seconds."""
+
+    ok: bool
+    started_at: datetime
+    executors: tuple[tuple[str, Health], ...]
+    lateness_p50_s: float
+    lateness_p99_s: float
+    ticks: int
+    file_faults: tuple[str, ...]
+
+
+class JobControl(Protocol):
+    """Commands and the live view; implemented by the engine's supervisor."""
+
+    def jobs(self) -> tuple[JobView, ...]:
+        """List all jobs by name."""
+        ...
+
+    def job(self, name: str) -> JobView:
+        """Find one job (letter case does not matter).
+
+        Raises:
+            NotFound: no such job.
+        """
+        ...
+
+    async def start(self, job: str, template: Template | None) -> ExecutionState:
+        """Start one execution by hand, durably recorded when this returns; `template` replaces the job's.
+
+        Raises:
+            NotFound: no such job.
+        """
+        ...
+
+    async def stop(self, job: str, execution_id: str) -> ExecutionState:
+        """Ask an execution to stop; one that has ended is left as it is.
+
+        Raises:
+            NotFound: no such job or execution.
+        """
+        ...
+
+    async def health(self) -> EngineHealth:
+        """Say how the engine is."""
+        ...
+
+    def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
+        """Give the log lines of an execution's replicas, one replica after the other.
+
+        Raises:
+            NotFound: no such job or execution.
+        """
+        ...

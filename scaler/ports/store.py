@@ -1,0 +1,80 @@
+"""What is kept, and what may be asked of it. Only the engine writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from scaler.model.decision import Decision
+from scaler.model.execution import ExecutionState, ExecutionStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Executions newest first; `cursor` continues behind the last one, None at the end."""
+
+    items: tuple[ExecutionState, ...]
+    cursor: str | None
+
+
+class StoreReader(Protocol):
+    """Reads; every method raises StoreError rather than guess."""
+
+    async def execution(self, job: str, execution_id: str) -> ExecutionState | None:
+        """Find one execution; None if there is none of that name under that job."""
+        ...
+
+    async def executions(
+        self,
+        job: str,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        statuses: frozenset[ExecutionStatus] | None = None,
+    ) -> Page:
+        """List a job's executions, newest first."""
+        ...
+
+    async def decisions(self, job: str, *, limit: int = 50) -> tuple[Decision, ...]:
+        """List a job's latest decisions, newest first."""
+        ...
+
+    async def status_counts(self, job: str) -> dict[ExecutionStatus, int]:
+        """Count a job's executions by status."""
+        ...
+
+
+class Store(StoreReader, Protocol):
+    """Writes, by the engine alone."""
+
+    async def begin(self, states: tuple[ExecutionState, ...]) -> None:
+        """Record new executions with their pending replicas, durably, before anything starts."""
+        ...
+
+    async def apply(self, state: ExecutionState) -> None:
+        """Record the next state of an execution and all its replicas, in one transaction.
+
+        Raises:
+            StoreError: the recorded status may not be followed by the new one, or writing failed.
+        """
+        ...
+
+    async def unfinished(self) -> tuple[ExecutionState, ...]:
+        """List executions that are not final, or have replicas whose remains are not yet removed."""
+        ...
+
+    async def decide(self, decision: Decision) -> int:
+        """Record a decision and give its id."""
+        ...
+
+    async def prune(self, *, executions: int, decisions: int) -> tuple[str, ...]:
+        """Keep per job the newest `executions` final ones and `decisions`; give ids of dropped replicas."""
+        ...
+
+    async def remember(self, key: str, value: str) -> None:
+        """Keep one small text under a key (instance id, schedule marks, job generations)."""
+        ...
+
+    async def recall(self, key: str) -> str | None:
+        """Give the text kept under a key, or None."""
+        ...
