@@ -122,13 +122,6 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
-    """What an execution runs; snapshotted into each execution."""
-
-    container: Container
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
     """Credentials for one image registry; the password is a secret of the job."""
 
@@ -161,6 +154,16 @@ class ProcessOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """What an execution runs and how; snapshotted into each execution, so that an edit changes none."""
+
+    container: Container
+    docker: DockerOptions = DockerOptions()
+    process: ProcessOptions = ProcessOptions()
+    registries: tuple[Registry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One job definition; `generation` counts its changes, from 1.
 
@@ -176,10 +179,7 @@ class Job:
     parallelism: int = 1
     replica_completion_count: int = 1
     executor: str = "docker"
-    docker: DockerOptions = DockerOptions()
-    process: ProcessOptions = ProcessOptions()
     secrets: Mapping[str, Secret] = field(default_factory=dict)
-    registries: tuple[Registry, ...] = ()
     generation: int = 1
     document: str = "{}"
 
