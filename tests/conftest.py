@@ -1,0 +1,67 @@
+"""Fixtures of the whole run. Each service starts when the first test asks for it: unit tests touch none."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.infra import engine, images
+from tests.infra.azurite import Azurite, start_azurite
+from tests.infra.choose import Unavailable, absent
+from tests.infra.engine import Engine
+from tests.infra.rabbitmq import RabbitMQ, start_rabbitmq
+from tests.infra.skip_guard import pytest_configure
+
+__all__ = ["pytest_configure"]  # a hook: found by name
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """A RabbitMQ broker with management API; one a run, so use queue names of your own."""
+    broker = start_rabbitmq()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """An Azure storage queue service; one a run, so use queue names of your own."""
+    service = start_azurite()
+    yield service
+    service.close()
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Engine:
+    """A Docker engine, shared and left running: never restart it, remove what you start."""
+    return engine.docker_engine()
+
+
+@pytest.fixture(scope="session")
+def worker_image(docker_engine: Engine) -> str:
+    """Tag of the image with the worker scripts, under /worker."""
+    try:
+        return images.worker_image(docker_engine)
+    except Unavailable as exc:
+        absent("docker", f"worker image: {exc}")
+
+
+@pytest.fixture(scope="session")
+def spare_engine(docker_engine: Engine, worker_image: str) -> Iterator[Engine]:
+    """A second Docker engine with the worker image, which tests may stop, kill and restart (host network only)."""
+    spare = engine.spare_engine()
+    images.copy_image(worker_image, docker_engine, spare)
+    yield spare
+    spare.start()
+    engine.remove_all(spare)
+    spare.stop()
+
+
+@pytest.fixture
+def queue_name(request: pytest.FixtureRequest) -> str:
+    """A name no other test uses, legal for every broker: lower case, digits, single hyphens, under 63 long."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")
+    return f"{words}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,148 @@
+"""Images for tests, built without an image registry where none can be reached.
+
+Each tag is made once: a tag that exists is used as it is, the worker image only if its scripts are the same.
+Stand-ins bear the label `standin`, so that a test log tells what truly ran.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import docker  # type: ignore[import-untyped]
+from docker.errors import BuildError, DockerException, ImageNotFound  # type: ignore[import-untyped]
+
+from tests.infra.choose import Broken
+from tests.infra.engine import Engine
+from tests.infra.install import debian_package, run
+from tests.infra.official import registry_has
+from tests.infra.paths import DOCKERFILES, WORKER_SCRIPTS, locked
+
+BASE = "debian:bookworm-slim"
+PYTHON = "python:3.11-slim"
+WORKER = "scaler-test-worker:latest"
+DIGEST_LABEL = "scaler-test.digest"
+_SDKS = ("aio-pika", "aiohttp", "azure-storage-queue", "azure-servicebus")
+_CA_VARIABLES = (
+    "PIP_CERT",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "npm_config_cafile",
+)
+
+
+def worker_image(engine: Engine) -> str:
+    """Return the tag of the worker image, building it and what it stands on if need be.
+
+    Raises:
+        Unavailable: there is no registry and no way to build a stand-in here.
+        Broken: a build step failed.
+    """
+    requirements = " ".join(f"{name}=={version(name)}" for name in _SDKS)
+    digest = _digest(requirements)
+    with locked("images"), engine.client(timeout_s=300) as client:
+        if _label(client, WORKER) != digest:
+            _python(engine, client)
+            _build(client, WORKER, "worker", {"REQUIREMENTS": requirements}, {DIGEST_LABEL: digest})
+    return WORKER
+
+
+def base_image(engine: Engine) -> str:
+    """Return the tag of the Debian base image, pulled or built."""
+    with locked("images"), engine.client(timeout_s=300) as client:
+        _base(engine, client)
+    return BASE
+
+
+def python_image(engine: Engine) -> str:
+    """Return the tag of the Python image, pulled or built."""
+    with locked("images"), engine.client(timeout_s=300) as client:
+        _python(engine, client)
+    return PYTHON
+
+
+def copy_image(tag: str, source: Engine, target: Engine) -> None:
+    """Bring an image from one engine to another; no-op if the target has the very same image."""
+    with locked("images"), source.client(timeout_s=300) as giver, target.client(timeout_s=300) as taker:
+        wanted = giver.images.get(tag)
+        try:
+            if taker.images.get(tag).id == wanted.id:
+                return
+        except ImageNotFound:
+            pass
+        taker.images.load(wanted.save(named=tag))
+
+
+def _base(engine: Engine, client: docker.DockerClient) -> None:
+    _ensure(engine, client, BASE, lambda: _import_base(client))
+
+
+def _python(engine: Engine, client: docker.DockerClient) -> None:
+    def build() -> None:
+        _base(engine, client)
+        _build(client, PYTHON, "python", {}, {"standin": "true"})
+
+    _ensure(engine, client, PYTHON, build)
+
+
+def _ensure(engine: Engine, client: docker.DockerClient, tag: str, build: Callable[[], None]) -> None:
+    try:
+        client.images.get(tag)
+    except ImageNotFound:
+        if registry_has(engine, tag):
+            client.images.pull(*tag.split(":"))
+        else:
+            build()
+
+
+def _import_base(client: docker.DockerClient) -> None:
+    debian_package("mmdebstrap", "mmdebstrap")
+    changes = [f"ENV {name}=/etc/ssl/host-ca.crt" for name in _CA_VARIABLES]
+    changes += ['CMD ["bash"]', "LABEL standin=true"]
+    with tempfile.TemporaryDirectory(prefix="scaler-base-") as folder:
+        archive = Path(folder) / "base.tar"
+        run(["sh", str(DOCKERFILES / "base.sh"), str(archive)], timeout_s=300)
+        repository, _, tag = BASE.partition(":")
+        client.api.import_image_from_file(str(archive), repository=repository, tag=tag, changes=changes)
+
+
+def _build(
+    client: docker.DockerClient, tag: str, recipe: str, args: dict[str, str], labels: dict[str, str]
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="scaler-build-") as folder:
+        context = Path(folder)
+        shutil.copy(DOCKERFILES / f"{recipe}.Dockerfile", context / "Dockerfile")
+        for script in WORKER_SCRIPTS.glob("*.py"):
+            shutil.copy(script, context)
+        try:
+            client.images.build(
+                path=folder,
+                tag=tag,
+                buildargs=args,
+                labels=labels,
+                rm=True,
+                forcerm=True,
+                network_mode="host",
+            )
+        except (BuildError, DockerException) as exc:
+            raise Broken(f"image {tag}: {exc}") from exc
+
+
+def _label(client: docker.DockerClient, tag: str) -> str | None:
+    try:
+        return str(client.images.get(tag).labels.get(DIGEST_LABEL))
+    except ImageNotFound:
+        return None
+
+
+def _digest(requirements: str) -> str:
+    content = hashlib.sha256(requirements.encode())
+    for path in [DOCKERFILES / "worker.Dockerfile", *sorted(WORKER_SCRIPTS.glob("*.py"))]:
+        content.update(path.name.encode() + path.read_bytes())
+    return content.hexdigest()[:16]
