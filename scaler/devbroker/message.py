@@ -152,5 +152,17 @@ def _number(raw: Raw, name: str) -> int:
 
 
 def split_batch(payload: bytes) -> list[bytes]:
-    """Give the encoded messages of a batch: one complete message in each data section."""
-    return [bytes(decode(value)[0]) for code, value, _ in sections(payload) if code == DATA]
+    """Give the encoded messages of a batch: one complete message in each data section.
+
+    Raises:
+        AmqpError: A data section holds something other than bytes.
+    """
+    out = []
+    for code, value, _ in sections(payload):
+        if code != DATA:
+            continue
+        data = decode(value)[0]
+        if not isinstance(data, bytes):
+            raise AmqpError("data section without binary")
+        out.append(data)
+    return out
