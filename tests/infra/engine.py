@@ -14,7 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -230,14 +230,18 @@ def _make_bridge(name: str) -> None:
 
 
 def _forget_the_dead(own: Dockerd) -> None:
-    """Remove pid files of a machine that is gone: dockerd trusts any living process with that number."""
-    files: Sequence[tuple[Path, str]] = [
-        (own.pid_file, "dockerd"),
-        (own.exec_root / "containerd" / "containerd.pid", "containerd"),
-    ]
-    for path, program in files:
-        if _living(path, program) is None:
-            path.unlink(missing_ok=True)
+    """Clear what a killed dockerd, or a machine that is gone, left: dockerd trusts any pid that exists.
+
+    Its containerd is ended too: it dies with its parent, but maybe only after the next daemon relied on it.
+    """
+    runtime = own.exec_root / "containerd" / "containerd.pid"
+    if own.pid() is None:
+        own.pid_file.unlink(missing_ok=True)
+        orphan = _living(runtime, "containerd")
+        if orphan is not None:
+            os.kill(orphan, signal.SIGKILL)
+            wait_until(lambda: not is_alive(orphan, "containerd"), timeout_s=10, what="end of containerd")
+        runtime.unlink(missing_ok=True)
 
 
 def _living(pid_file: Path, program: str) -> int | None:

@@ -66,14 +66,17 @@ def run_official(offer: Offer) -> OfficialContainer:
         raise Unavailable(f"{offer.image} is not here and no registry answers")
     from testcontainers.core.container import DockerContainer
 
-    wanted = DockerContainer(offer.image, docker_client_kw={"base_url": engine.url}, command=offer.command)
-    published = {f"{inner}/tcp": ("127.0.0.1", outer) for inner, outer in offer.ports.items()}
+    settings = {"environment": {**os.environ, "DOCKER_HOST": engine.url}}
+    wanted = DockerContainer(offer.image, docker_client_kw=settings, command=offer.command)
+    for inner, outer in offer.ports.items():
+        wanted.ports[f"{inner}/tcp"] = ("127.0.0.1", outer)  # type: ignore[assignment]
     wanted = wanted.with_envs(**offer.env).with_kwargs(
-        ports=published, hostname=offer.hostname, labels={LABEL: offer.image}
+        hostname=offer.hostname, labels={LABEL: offer.image}, network="bridge"
     )
     try:
         started = wanted.start()
     except (DockerException, requests.RequestException) as exc:
+        wanted.stop()
         raise Unavailable(f"{offer.image}: {exc}") from exc
     return OfficialContainer(started.get_wrapped_container())
 

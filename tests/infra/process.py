@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tests.infra import guardian
 from tests.infra.choose import Broken
 
 
@@ -93,6 +94,7 @@ class LocalProcess:
                 stderr=out,
                 start_new_session=True,
             )
+        guardian.watch(self._popen.pid)
 
     def wait_ready(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
         """Block until `ready()`; raise `Broken` with the log's end when the program ends or time is up."""
@@ -127,4 +129,5 @@ class LocalProcess:
         except ProcessLookupError:
             pass
         self._popen.wait()
+        guardian.forget(self._popen.pid)
         self._popen = None

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import tempfile
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.infra.official import Offer, run_official
 from tests.infra.process import LocalProcess, free_ports, wait_until
 
 OFFICIAL_IMAGE: Final = "rabbitmq:3-management"
-_LIB = Path("/usr/lib/rabbitmq/bin")
+SERVER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _AMQP_HELLO = b"AMQP\x00\x00\x09\x01"
 _CONF = """\
 listeners.tcp.1 = 127.0.0.1:{amqp}
@@ -114,10 +115,10 @@ class RabbitMQ:
         vhost = quote(urlsplit(self.http_url).path.removeprefix("/").replace("%2F", "/") or "/", safe="")
         address, user, password = _management(self.http_url)
         query = {"disable_stats": "true", "enable_queue_totals": "true"}
-        login = aiohttp.BasicAuth(user, password)
+        login = {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
         patience = aiohttp.ClientTimeout(total=10)
         async with (
-            aiohttp.ClientSession(auth=login, timeout=patience) as session,
+            aiohttp.ClientSession(headers=login, timeout=patience) as session,
             session.get(f"{address}/api/queues/{vhost}", params=query, raise_for_status=True) as response,
         ):
             for row in await response.json():
@@ -143,9 +144,7 @@ class NativeNode:
         env = self._environment(dist, epmd, f"test{amqp}@localhost")
         mapper = ["epmd", "-address", "127.0.0.1", "-port", str(epmd)]
         self._mapper = LocalProcess(mapper, log=self._home / "epmd.log")
-        self._node = LocalProcess(
-            [*drop, str(_LIB / "rabbitmq-server")], log=self._home / "node.log", env=env, cwd=self._home
-        )
+        self._node = LocalProcess([*drop, str(SERVER)], log=self._home / "node.log", env=env, cwd=self._home)
 
     def _environment(self, dist: int, epmd: int, node: str) -> dict[str, str]:
         home = self._home
@@ -219,7 +218,7 @@ def _from_image() -> RabbitMQ:
 
 
 def _native() -> RabbitMQ:
-    debian_package("rabbitmq-server", _LIB / "rabbitmq-server")
+    debian_package("rabbitmq-server", SERVER)
     amqp, http, dist, epmd = free_ports(4)
     node = NativeNode(amqp=amqp, http=http, dist=dist, epmd=epmd)
     broker = _local(amqp, http, node)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.infra.choose import Broken, Unavailable, Way, obtain
+from tests.infra.paths import REPOSITORY
 from tests.infra.skip_guard import AllowedSkip, not_allowed, parse_allowed
 
 
@@ -60,3 +66,37 @@ def test_only_listed_skips_are_allowed() -> None:
 def test_an_allowed_skip_needs_a_reason() -> None:
     with pytest.raises(ValueError, match=r"allowed_skips.txt:1: 'tests/a.py::test_b' has no reason"):
         parse_allowed("tests/a.py::test_b\n")
+
+
+@pytest.mark.parametrize(("require", "code"), [("", 0), ("docker", 0), ("all", 1)])
+def test_a_skip_that_is_not_listed_turns_the_run_red_when_all_is_required(
+    tmp_path: Path, require: str, code: int
+) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n\ndef test_a():\n    pytest.skip('tired')\n\ndef test_b():\n    assert True\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.infra.skip_guard",
+        "--rootdir",
+        str(tmp_path),
+    ]
+
+    run = subprocess.run(
+        [*command, "-c", os.devnull, str(tmp_path)],
+        env={**os.environ, "REQUIRE": require, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert run.returncode == code
+    assert f"skips: 1, not allowed: {code}" in run.stdout
+    assert ("REQUIRE=all: skipped and not in allowed_skips.txt: test_it.py::test_a" in run.stdout) is (
+        code == 1
+    )

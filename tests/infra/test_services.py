@@ -205,10 +205,11 @@ async def test_the_spare_engine_restarts_without_harm_to_the_first(
             rows = client.api.containers(all=True, filters={"label": queue_name})
         return [str(row["State"]) for row in rows]
 
+    polite = ["sh", "-c", "trap 'exit 0' TERM; sleep 60 & wait"]
     for engine in (docker_engine, spare_engine):
         with engine.client() as client:
             client.containers.run(
-                worker_image, ["sleep", "60"], labels={queue_name: "x"}, network_mode="host", detach=True
+                worker_image, polite, labels={queue_name: "x"}, network_mode="host", detach=True
             )
     try:
         await asyncio.to_thread(spare_engine.restart, kill=kill)
