@@ -69,14 +69,10 @@ class Sessions:
             if session.leases == 0:
                 self._release(key, session)
 
-    def _start(
-        self, key: Hashable, open_session: Callable[[], AbstractAsyncContextManager[Any]]
-    ) -> _Session:
+    def _start(self, key: Hashable, open_session: Callable[[], AbstractAsyncContextManager[Any]]) -> _Session:
         session = _Session()
         self._open[key] = session
-        task = asyncio.get_running_loop().create_task(
-            self._hold(key, session, open_session), name="session"
-        )
+        task = asyncio.get_running_loop().create_task(self._hold(key, session, open_session), name="session")
         session.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

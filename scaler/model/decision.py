@@ -29,7 +29,6 @@ class Reason(StrEnum):
     MIN_EXECUTIONS = "MinExecutions"
     UNKNOWN_COUNT = "UnknownCount"
     NO_TARGET = "NoTarget"
-    EXECUTOR_UNAVAILABLE = "ExecutorUnavailable"
     LAUNCH_BACKOFF = "LaunchBackoff"
 
 

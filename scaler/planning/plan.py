@@ -88,8 +88,15 @@ class Plan:
         )
 
 
-def plan(trigger: EventTrigger, readings: tuple[RuleReading, ...], counts: Counts, now: datetime) -> Plan:
-    """Decide how many executions to launch.
+def plan(
+    trigger: EventTrigger,
+    readings: tuple[RuleReading, ...],
+    counts: Counts,
+    now: datetime,
+    *,
+    hold: str | None = None,
+) -> Plan:
+    """Decide how many executions to launch. `hold` is a text that says why none may be launched now.
 
     Promises: launch >= 0; running + launch <= max whenever launch > 0; nothing is launched when no rule
     could be read, or when a rule is unknown whose number could only lower the answer (`min`, `avg`);
@@ -100,20 +107,23 @@ def plan(trigger: EventTrigger, readings: tuple[RuleReading, ...], counts: Count
     known = tuple(r for r in readings if isinstance(r.reading, Sample))
     if not known or (failed and trigger.combine in (Combine.MIN, Combine.AVG)):
         names = ", ".join(f"{v.name}: {v.error}" for v in failed) or "no rule"
-        return _nothing(verdicts, f"nothing is launched on an unknown count ({names})")
+        message = f"nothing is launched on an unknown count ({names})"
+        return _nothing(verdicts, Reason.UNKNOWN_COUNT, message)
+    if hold is not None:
+        return _nothing(verdicts, Reason.LAUNCH_BACKOFF, hold)
     if trigger.strategy.name is StrategyName.AUTO:
         return _auto(trigger, known, counts, now, verdicts)
     return _keda(trigger, known, counts, verdicts)
 
 
-def _nothing(verdicts: tuple[RuleVerdict, ...], message: str) -> Plan:
+def _nothing(verdicts: tuple[RuleVerdict, ...], reason: Reason, message: str) -> Plan:
     return Plan(
         launch=0,
         wanted=0,
         waiting=0,
         bound=Bound.NONE,
-        reason=Reason.UNKNOWN_COUNT,
-        formula="unknown",
+        reason=reason,
+        formula="none",
         message=message,
         verdicts=verdicts,
     )

@@ -1,0 +1,44 @@
+"""Failures are logged on change only: the first one, then silence and a count, then the recovery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+log = structlog.get_logger("scaler")
+
+
+@dataclass(slots=True)
+class _Trouble:
+    reason: str
+    since: datetime
+    count: int = 1
+
+
+class FaultLog:
+    """Remembers what is in trouble, by subject."""
+
+    def __init__(self) -> None:
+        self._troubles: dict[str, _Trouble] = {}
+
+    def failed(self, subject: str, reason: str, message: str, now: datetime, **fields: object) -> None:
+        """Note a failure; a line is written only if the subject was well or fails for another reason."""
+        known = self._troubles.get(subject)
+        if known is not None and known.reason == reason:
+            known.count += 1
+            return
+        self._troubles[subject] = _Trouble(reason=reason, since=known.since if known else now)
+        log.warning(f"{subject.split(':', 1)[0]}.failed", reason=reason, error=message, **fields)
+
+    def well(self, subject: str, now: datetime, **fields: object) -> None:
+        """Note a success; a line is written only if the subject was in trouble."""
+        trouble = self._troubles.pop(subject, None)
+        if trouble is not None:
+            log.info(
+                f"{subject.split(':', 1)[0]}.recovered",
+                after_s=round((now - trouble.since).total_seconds(), 1),
+                failures=trouble.count,
+                **fields,
+            )

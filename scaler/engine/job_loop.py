@@ -1,0 +1,169 @@
+"""One event job's loop: poll its rules on its cadence, decide, start executions, note the decision.
+
+`pollingInterval` is the upper bound of waiting: when an execution ends the job is evaluated again at once,
+and shortly after, because a broker may be about to put back what a closed connection held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from scaler.engine.faults import FaultLog
+from scaler.engine.ledger import Ledger
+from scaler.engine.limits import Limits
+from scaler.engine.pace import Pace
+from scaler.engine.sources import RuleSource, SourcePorts
+from scaler.engine.ticker import Ticker
+from scaler.model.decision import Decision, Occasion
+from scaler.model.execution import ExecutionState, ExecutionStatus
+from scaler.model.job import EventTrigger, Job
+from scaler.model.replica import ReplicaStatus
+from scaler.model.sample import PollFailure
+from scaler.planning.plan import RuleReading, plan
+from scaler.ports.clock import Clock
+from scaler.ports.store import Store
+
+log = structlog.get_logger("scaler")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopPorts:
+    """What every job loop shares."""
+
+    clock: Clock
+    limits: Limits
+    store: Store
+    ledger: Ledger
+    faults: FaultLog
+    pace: Pace
+    sources: SourcePorts
+    start: Callable[[Job, int, int], Awaitable[None]]
+    late: Callable[[float], None]
+
+
+class JobLoop:
+    """Evaluates one job for as long as `run` runs. At most one loop may exist for a job name."""
+
+    def __init__(self, job: Job, trigger: EventTrigger, ports: LoopPorts) -> None:
+        self.job = job
+        self.last_decision: Decision | None = None
+        self.next_poll: datetime | None = None
+        self._trigger = trigger
+        self._ports = ports
+        self._wake = asyncio.Event()
+        self._looks: list[float] = []
+        self._failures = 0
+        self._refusals = 0
+        self._hold_until: datetime | None = None
+
+    def execution_ended(self, state: ExecutionState) -> None:
+        """Take note of the end of one of this job's event executions."""
+        self._note_outcome(state)
+        strict = self._failures >= self._ports.limits.failures_before_strict
+        if not self._trigger.refill or strict:
+            return
+        now = self._ports.clock.monotonic()
+        self._looks = [now + pause for pause in self._ports.limits.look_again_s]
+        self._wake.set()
+
+    def _note_outcome(self, state: ExecutionState) -> None:
+        """Count failures in a row; refused launches hold new ones back for a growing time."""
+        if state.execution.status is not ExecutionStatus.FAILED:
+            self._failures = self._refusals = 0
+            self._hold_until = None
+            return
+        self._failures += 1
+        refused = any(r.status is ReplicaStatus.FAILED and r.handle is None for r in state.replicas)
+        if refused:
+            self._refusals += 1
+            pause = min(2.0**self._refusals, self._ports.limits.backoff_most_s)
+            self._hold_until = self._ports.clock.now() + timedelta(seconds=pause)
+
+    async def run(self) -> None:
+        """Poll at once, then on the cadence, until cancelled."""
+        interval_s = self._trigger.polling_interval.total_seconds()
+        timeout_s = self._ports.limits.poll_timeout(interval_s)
+        sources = [
+            RuleSource(self.job, rule, self._ports.sources, timeout_s=timeout_s)
+            for rule in self._trigger.rules
+        ]
+        async with asyncio.TaskGroup() as tasks:
+            for source in sources:
+                tasks.create_task(source.run(), name=f"rule:{self.job.name}/{source.rule.name}")
+            await self._cadence(sources, Ticker(start=self._ports.clock.monotonic(), interval_s=interval_s))
+
+    async def _cadence(self, sources: list[RuleSource], ticker: Ticker) -> None:
+        while True:
+            now = self._ports.clock.monotonic()
+            if now >= ticker.due:
+                self._ports.late(ticker.fired(now))
+                await self._evaluate(sources, Occasion.TICK, ticker)
+            elif self._looks and now >= self._looks[0]:
+                await self._look(sources, now, ticker)
+            else:
+                await self._rest(min([ticker.due, *self._looks[:1]]) - now)
+
+    async def _look(self, sources: list[RuleSource], now: float, ticker: Ticker) -> None:
+        """Evaluate out of turn, if the sources may be asked now; else note when."""
+        wait = self._ports.pace.wait_for((s.address for s in sources), now)
+        if wait > 0:
+            self._looks[0] = now + wait
+            return
+        first = len(self._looks) == len(self._ports.limits.look_again_s)
+        self._looks.pop(0)
+        await self._evaluate(sources, Occasion.REFILL if first else Occasion.LOOK_AGAIN, ticker)
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    async def _evaluate(self, sources: list[RuleSource], occasion: Occasion, ticker: Ticker) -> None:
+        """Read every rule, decide, note, start. Nothing awaits between counting and deciding."""
+        readings = await self._read(sources)
+        now = self._ports.clock.now()
+        self.next_poll = now + timedelta(seconds=max(0.0, ticker.due - self._ports.clock.monotonic()))
+        counts = self._ports.ledger.counts(self.job.name, now)
+        hold = self._hold(now)
+        planned = plan(self._trigger, readings, counts, now, hold=hold)
+        decision = planned.decision(
+            job=self.job.name, trigger=self._trigger, counts=counts, at=now, occasion=occasion
+        )
+        self.last_decision = decision
+        decision_id = await self._ports.store.decide(decision)
+        self.last_decision = replace(decision, id=decision_id)
+        if planned.launch:
+            log.info(
+                "job.launch", job=self.job.name, launch=planned.launch, occasion=occasion.value,
+                formula=planned.formula,
+            )  # fmt: skip
+            await self._ports.start(self.job, planned.launch, decision_id)
+
+    def _hold(self, now: datetime) -> str | None:
+        if self._hold_until is None or now >= self._hold_until:
+            return None
+        left = (self._hold_until - now).total_seconds()
+        return f"{self._refusals} launches in a row were refused; the next one in {left:.0f} s"
+
+    async def _read(self, sources: list[RuleSource]) -> tuple[RuleReading, ...]:
+        async with asyncio.TaskGroup() as tasks:
+            polls = [tasks.create_task(s.poll(), name=f"poll:{s.address}") for s in sources]
+        readings = tuple(p.result() for p in polls)
+        now = self._ports.clock.now()
+        for item in readings:
+            subject = f"rule:{self.job.name}/{item.rule.name}"
+            fields = {"job": self.job.name, "rule": item.rule.name}
+            if isinstance(item.reading, PollFailure):
+                failure = item.reading
+                self._ports.faults.failed(subject, failure.reason, failure.message, now, **fields)
+            else:
+                self._ports.faults.well(subject, now, **fields)
+        return readings

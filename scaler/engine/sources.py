@@ -1,0 +1,133 @@
+"""One scale rule's source: opened on first use, polled within a time limit, rebuilt after a failure.
+
+This is the fence between plugins and decisions: whatever a plugin does, what comes out is a reading or the
+reason why there is none. Each source lives in a task of its own, because what it opens must be closed by
+the task that opened it, and so that a source that hangs holds up nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from scaler.errors import ConfigError, PollError
+from scaler.model.job import Job, ScaleRule
+from scaler.model.sample import PollFailure, Reading, Sample
+from scaler.planning.plan import RuleReading
+from scaler.ports.clock import Clock
+from scaler.ports.scaler import AnyScalerType, Scaler, ScalerContext, SessionPool
+
+log = structlog.get_logger("scaler")
+
+Resolve = Callable[[Job, ScaleRule], tuple[AnyScalerType, Any]]
+"""Gives a rule's plugin and its validated parameters; raises ConfigError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePorts:
+    """What every source needs."""
+
+    clock: Clock
+    sessions: SessionPool
+    resolve: Resolve
+    close_s: float
+
+
+class RuleSource:
+    """Polls one rule. `run` must be running in a task for `poll` to answer."""
+
+    def __init__(self, job: Job, rule: ScaleRule, ports: SourcePorts, *, timeout_s: float) -> None:
+        self.rule = rule
+        self.address = f"{rule.type}/{job.name}/{rule.name}"
+        self._job = job
+        self._ports = ports
+        self._timeout_s = timeout_s
+        self._target = 0.0
+        self._scaler: Scaler | None = None
+        self._stack = AsyncExitStack()
+        self._asked: asyncio.Queue[asyncio.Future[Reading]] = asyncio.Queue()
+
+    async def poll(self) -> RuleReading:
+        """Read the source once. Never raises except on cancellation."""
+        answer: asyncio.Future[Reading] = asyncio.get_running_loop().create_future()
+        await self._asked.put(answer)
+        try:
+            async with asyncio.timeout(self._timeout_s + self._ports.close_s + 1.0):
+                reading = await answer
+        except TimeoutError:
+            reading = self._late()
+        return RuleReading(rule=self.rule, target=self._target, reading=reading)
+
+    async def run(self) -> None:
+        """Serve polls until cancelled, then close."""
+        try:
+            while True:
+                answer = await self._asked.get()
+                if answer.done():
+                    continue
+                reading = await self._read()
+                if not answer.done():
+                    answer.set_result(reading)
+                if isinstance(reading, PollFailure):
+                    await self._close()
+        finally:
+            await self._close()
+
+    async def _read(self) -> Reading:
+        started = self._ports.clock.now()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                scaler = self._scaler or await self._open()
+                sample = await scaler.poll()
+        except TimeoutError:
+            return self._late()
+        except PollError as exc:
+            return PollFailure(reason=exc.reason, message=str(exc), transient=exc.transient)
+        except ConfigError as exc:
+            return PollFailure(reason="InvalidConfiguration", message=str(exc), transient=False)
+        except Exception as exc:
+            log.exception("rule.fault", job=self._job.name, rule=self.rule.name)
+            return PollFailure(reason="ScalerFault", message=f"fault in the scaler: {type(exc).__name__}")
+        return _checked(sample, started)
+
+    def _late(self) -> PollFailure:
+        return PollFailure(reason="Timeout", message=f"no answer within {self._timeout_s:g} s")
+
+    async def _open(self) -> Scaler:
+        scaler_type, metadata = self._ports.resolve(self._job, self.rule)
+        self._target = scaler_type.target(metadata)
+        self.address = scaler_type.source(metadata)
+        context = ScalerContext(
+            job=self._job.name,
+            rule=self.rule.name,
+            timeout_s=self._timeout_s,
+            sessions=self._ports.sessions,
+            now=self._ports.clock.now,
+            identity=self.rule.identity,
+        )
+        self._scaler = await self._stack.enter_async_context(scaler_type.open(metadata, context))
+        return self._scaler
+
+    async def _close(self) -> None:
+        """Close what was opened, within a limit; the next poll opens anew."""
+        stack, self._stack, self._scaler = self._stack, AsyncExitStack(), None
+        try:
+            async with asyncio.timeout(self._ports.close_s):
+                await stack.aclose()
+        except Exception as exc:  # noqa: BLE001 - fence: closing a broken client may raise anything
+            log.debug("rule.close_failed", rule=self.rule.name, error=type(exc).__name__)
+
+
+def _checked(sample: Sample, started: datetime) -> Reading:
+    """Refuse nonsense, and date the reading if the scaler did not."""
+    figures = [sample.value] if sample.taken is None else [sample.value, sample.taken]
+    if any(math.isnan(f) or math.isinf(f) or f < 0 for f in figures):
+        return PollFailure(reason="BadValue", message=f"the source answered {sample.value:g}, not a count")
+    return sample if sample.as_of is not None else replace(sample, as_of=started)

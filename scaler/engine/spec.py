@@ -1,0 +1,61 @@
+"""Builds what the executor is told: the snapshot, its secrets, and the platform's own variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scaler.errors import LaunchError
+from scaler.model import names
+from scaler.model.execution import ExecutionState
+from scaler.model.replica import Replica, ReplicaSpec
+from scaler.model.secret import Secret
+
+
+def build_spec(
+    state: ExecutionState, replica: Replica, secrets: Mapping[str, Secret], instance: str
+) -> ReplicaSpec:
+    """Build the specification of one replica.
+
+    Raises:
+        LaunchError: the template names a secret that the job no longer has.
+    """
+    execution, container = state.execution, state.execution.template.container
+    env = {v.name: _value(v.value, v.secret_ref, secrets) for v in container.env}
+    env |= {
+        "CONTAINER_APP_JOB_NAME": Secret(execution.job),
+        "CONTAINER_APP_JOB_EXECUTION_NAME": Secret(execution.id),
+        "CONTAINER_APP_REPLICA_NAME": Secret(replica.id),
+    }
+    return ReplicaSpec(
+        replica_id=replica.id,
+        execution_id=execution.id,
+        job=execution.job,
+        image=container.image,
+        command=container.command,
+        args=container.args,
+        env=env,
+        resources=container.resources,
+        labels={
+            names.LABEL_INSTANCE: instance,
+            names.LABEL_JOB: execution.job,
+            names.LABEL_EXECUTION: execution.id,
+            names.LABEL_REPLICA: replica.id,
+        },
+        docker=execution.template.docker,
+        process=execution.template.process,
+        registries=tuple((r, _secret(r.password_secret, secrets)) for r in execution.template.registries),
+    )
+
+
+def _value(value: str | None, secret_ref: str | None, secrets: Mapping[str, Secret]) -> Secret:
+    return Secret(value or "") if secret_ref is None else _secret(secret_ref, secrets)
+
+
+def _secret(name: str, secrets: Mapping[str, Secret]) -> Secret:
+    try:
+        return secrets[name]
+    except KeyError:
+        raise LaunchError(
+            f"secret '{name}' is not defined by the job any more; define it or start a new execution",
+            reason="SecretMissing",
+        ) from None
