@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.infra import engine, images
+from tests.infra import engine, host, images
 from tests.infra.azurite import Azurite, start_azurite
 from tests.infra.choose import Unavailable, absent
 from tests.infra.engine import Engine
@@ -58,6 +58,13 @@ def spare_engine(docker_engine: Engine, worker_image: str) -> Iterator[Engine]:
     spare.start()
     engine.remove_all(spare)
     spare.stop()
+
+
+@pytest.fixture(autouse=True)
+def _services_up_again() -> Iterator[None]:
+    """After each test, start what it stopped and left so."""
+    yield
+    host.revive()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue.aio import QueueServiceClient
 
 from tests.infra.choose import Unavailable, Way, obtain
-from tests.infra.host import External, Host
+from tests.infra.host import DOWN, External, Host
 from tests.infra.install import azurite_queue
 from tests.infra.official import Offer, run_official
 from tests.infra.process import LocalProcess, free_ports, wait_until
@@ -46,6 +46,7 @@ class Azurite:
         """Start the stopped service again, same port, same data; returns when it serves."""
         self._host.start()
         self.wait_ready()
+        DOWN.discard(self)
 
     def wait_ready(self, *, timeout_s: float = 40.0) -> None:
         """Block until the service answers HTTP with any status; an open port proves nothing."""
@@ -61,14 +62,17 @@ class Azurite:
     def stop(self) -> None:
         """Stop it politely; queues and messages are kept."""
         self._host.stop()
+        DOWN.add(self)
 
     def kill(self) -> None:
         """Kill it at once; what it had not yet written (up to some seconds) is lost."""
         self._host.kill()
+        DOWN.add(self)
 
     def close(self) -> None:
         """End it for good and drop its data."""
         self._host.close()
+        DOWN.discard(self)
 
     async def create(self, *queues: str) -> None:
         """Create queues; no-op for those that exist."""

@@ -23,6 +23,7 @@ import requests
 from docker.errors import DockerException  # type: ignore[import-untyped]
 
 from tests.infra.choose import Broken, Unavailable, Way, obtain
+from tests.infra.host import DOWN
 from tests.infra.install import debian_package
 from tests.infra.paths import cache_dir, locked
 from tests.infra.process import is_alive, tail, wait_until
@@ -113,12 +114,12 @@ class Engine:
         """Start the daemon as a session of its own, so that it outlives the test run; no-op when it answers."""
         own = self._must_own()
         with locked(own.name):
-            if self.answers():
-                return
-            _forget_the_dead(own)
-            if own.pid() is None:
-                _spawn(own)
-            self.wait_ready()
+            if not self.answers():
+                _forget_the_dead(own)
+                if own.pid() is None:
+                    _spawn(own)
+                self.wait_ready()
+        DOWN.discard(self)
 
     def wait_ready(self, *, timeout_s: float = 40.0) -> None:
         """Block until the engine answers; raise `Broken` with the end of its log otherwise."""
@@ -142,6 +143,7 @@ class Engine:
 
     def _end(self, number: signal.Signals) -> None:
         own = self._must_own()
+        DOWN.add(self)
         pid = own.pid()
         if pid is not None:
             os.kill(pid, number)

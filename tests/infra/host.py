@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 from tests.infra.choose import absent
 
@@ -21,6 +21,23 @@ class Host(Protocol):
 
     def close(self) -> None:
         """End it at once and drop its data."""
+
+
+class Restartable(Protocol):
+    """A service that a test may have stopped."""
+
+    def start(self) -> None:
+        """Start it again; returns when it serves."""
+
+
+DOWN: Final[set[Restartable]] = set()
+"""Services a test stopped and did not start again; a failed test must not spoil the next ones."""
+
+
+def revive() -> None:
+    """Start everything that a test left stopped."""
+    for service in tuple(DOWN):
+        service.start()
 
 
 class External:

@@ -19,7 +19,7 @@ import aiohttp
 import requests
 
 from tests.infra.choose import Broken, Unavailable, Way, obtain
-from tests.infra.host import External, Host
+from tests.infra.host import DOWN, External, Host
 from tests.infra.install import debian_package
 from tests.infra.official import Offer, run_official
 from tests.infra.process import LocalProcess, free_ports, wait_until
@@ -57,6 +57,7 @@ class RabbitMQ:
         """Start the stopped broker again, same ports, same data; returns when it serves."""
         self._host.start()
         self.wait_ready()
+        DOWN.discard(self)
 
     def wait_ready(self, *, timeout_s: float = 60.0) -> None:
         """Block until both AMQP and the management API truly answer; an open port proves nothing."""
@@ -69,14 +70,17 @@ class RabbitMQ:
     def stop(self) -> None:
         """Stop the broker politely; durable queues keep their persistent messages."""
         self._host.stop()
+        DOWN.add(self)
 
     def kill(self) -> None:
         """Kill the broker at once; confirmed persistent messages of durable queues survive."""
         self._host.kill()
+        DOWN.add(self)
 
     def close(self) -> None:
         """End it for good and drop its data."""
         self._host.close()
+        DOWN.discard(self)
 
     async def declare(self, *queues: str) -> None:
         """Declare durable queues."""

@@ -10,6 +10,7 @@ import pytest
 
 from tests.infra.azurite import Azurite
 from tests.infra.engine import Engine
+from tests.infra.host import revive
 from tests.infra.launch import run_container, run_process
 from tests.infra.rabbitmq import QueueCounts, RabbitMQ
 from tests.infra.results import Results, collect, drain_azure_queue, drain_rabbitmq
@@ -194,6 +195,18 @@ async def test_azurite_keeps_its_messages_when_stopped(azurite: Azurite, queue_n
     assert await azurite.count(queue_name) == 20
     await azurite.clear(queue_name)
     assert await azurite.count(queue_name) == 0
+
+
+async def test_a_service_left_stopped_is_up_again_for_the_next_test(
+    azurite: Azurite, queue_name: str
+) -> None:
+    await azurite.create(queue_name)
+    await azurite.send(queue_name, ["a"])
+    await asyncio.to_thread(azurite.stop)
+
+    await asyncio.to_thread(revive)
+
+    assert await azurite.count(queue_name) == 1
 
 
 @pytest.mark.parametrize("kill", [False, True])
