@@ -1,0 +1,68 @@
+"""Jobs as ARM resources: list, read, start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from scaler.api.errors import ApiError
+from scaler.api.keys import CONTROL
+from scaler.api.query import json_object
+from scaler.errors import ConfigError, NotFound
+from scaler.model.job import Job, Template
+from scaler.ports.control import JobView
+from scaler.wire.arm import arm_execution, arm_job
+from scaler.wire.override import template_override
+
+UNSCOPED_GROUP = "local"
+"""Resource group in the ids of a list over the whole subscription: jobs here belong to every group."""
+
+
+def scope(request: web.Request) -> dict[str, str]:
+    """Give subscription and resource group as the caller wrote them; any will do."""
+    group = request.match_info.get("group", UNSCOPED_GROUP)
+    return {"subscription": request.match_info["subscription"], "resource_group": group}
+
+
+def job_view(request: web.Request) -> JobView:
+    """Find the job of the path.
+
+    Raises:
+        ApiError: 404 in ARM's words.
+    """
+    name = request.match_info["job"]
+    try:
+        return request.app[CONTROL].job(name)
+    except NotFound as exc:
+        group = request.match_info.get("group", UNSCOPED_GROUP)
+        text = f"The Resource 'Microsoft.App/jobs/{name}' under resource group '{group}' was not found."
+        raise ApiError(404, "ResourceNotFound", text, target=name) from exc
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    """Answer with all jobs on one page."""
+    views = request.app[CONTROL].jobs()
+    return web.json_response({"value": [arm_job(view.job, **scope(request)) for view in views]})
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """Answer with one job."""
+    return web.json_response(arm_job(job_view(request).job, **scope(request)))
+
+
+def _override(body: dict[str, Any], job: Job) -> Template | None:
+    try:
+        return template_override(body, job)
+    except (ConfigError, ValueError) as exc:
+        raise ApiError(400, "InvalidRequestContent", str(exc), target="template") from exc
+
+
+async def start_job(request: web.Request) -> web.Response:
+    """Start one execution; the body, if any, is the template that replaces the job's."""
+    job = job_view(request).job
+    body = await json_object(request)
+    template = None if body is None else _override(body, job)
+    state = await request.app[CONTROL].start(job.name, template)
+    resource = arm_execution(state, job_name=job.name, **scope(request))
+    return web.json_response({"id": resource["id"], "name": resource["name"]})

@@ -1,0 +1,46 @@
+"""Our own paths: health, jobs as they live, decisions and counts."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from scaler.api.jobs import job_view
+from scaler.api.keys import CONTROL, NOW, STORE, VERSION
+from scaler.api.query import whole_number
+from scaler.api.views import counts_body, decision_body, dumps, health_body, job_body
+
+DECISIONS_DEFAULT = 50
+DECISIONS_MAX = 1000
+
+
+async def health(request: web.Request) -> web.Response:
+    """Answer 200 while the engine works, 503 with the same body while it doesn't."""
+    app = request.app
+    state = await app[CONTROL].health()
+    body = health_body(state, version=app[VERSION], now=app[NOW]())
+    return web.json_response(body, status=200 if state.ok else 503, dumps=dumps)
+
+
+async def list_live(request: web.Request) -> web.Response:
+    """Answer with all jobs as they live now."""
+    views = request.app[CONTROL].jobs()
+    return web.json_response({"value": [job_body(view) for view in views]}, dumps=dumps)
+
+
+async def get_live(request: web.Request) -> web.Response:
+    """Answer with one job as it lives now."""
+    return web.json_response(job_body(job_view(request)), dumps=dumps)
+
+
+async def decisions(request: web.Request) -> web.Response:
+    """Answer with a job's latest decisions, newest first."""
+    job = job_view(request).job.name
+    limit = whole_number(request, "limit", default=DECISIONS_DEFAULT, low=1, high=DECISIONS_MAX)
+    found = await request.app[STORE].decisions(job, limit=limit or DECISIONS_DEFAULT)
+    return web.json_response({"value": [decision_body(item) for item in found]}, dumps=dumps)
+
+
+async def counts(request: web.Request) -> web.Response:
+    """Answer with the number of a job's kept executions by status."""
+    job = job_view(request).job.name
+    return web.json_response(counts_body(await request.app[STORE].status_counts(job)))

@@ -1,0 +1,89 @@
+"""Reads query parameters and bodies, and says what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from aiohttp import web
+
+from scaler.api.errors import ApiError
+from scaler.model.execution import ExecutionStatus
+
+_CLAUSE = re.compile(r"(?:properties/)?status\s+eq\s+'([^']*)'", re.IGNORECASE)
+_OR = re.compile(r"\s+or\s+", re.IGNORECASE)
+_STATUSES = {status.value.lower(): status for status in ExecutionStatus}
+_TRUE = frozenset({"1", "true", "yes"})
+_FALSE = frozenset({"", "0", "false", "no"})
+
+
+def statuses(text: str | None) -> frozenset[ExecutionStatus] | None:
+    """Read `$filter`: `Status eq 'Running'`, several joined by `or`; None for no filter.
+
+    The service documents no grammar; this is the form that is seen in use.
+
+    Raises:
+        ApiError: 400 `InvalidFilter`, rather than an answer that ignores the filter.
+    """
+    if text is None or not text.strip():
+        return None
+    found: set[ExecutionStatus] = set()
+    for clause in _OR.split(text.strip()):
+        match = _CLAUSE.fullmatch(clause.strip().removeprefix("(").removesuffix(")").strip())
+        status = _STATUSES.get(match[1].lower()) if match else None
+        if status is None:
+            known = ", ".join(sorted(s.value for s in ExecutionStatus))
+            hint = f"write Status eq 'Running' (clauses joined by or; one of {known})"
+            raise ApiError(400, "InvalidFilter", f"$filter is {text!r}; {hint}", target="$filter")
+        found.add(status)
+    return frozenset(found)
+
+
+def whole_number(request: web.Request, name: str, *, default: int | None, low: int, high: int) -> int | None:
+    """Read a whole number of the query; `default` if it is not given.
+
+    Raises:
+        ApiError: 400 `InvalidParameter`.
+    """
+    text = request.query.get(name)
+    if text is None or text == "":
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+        message = f"{name} is '{text}'; write a whole number from {low} to {high}"
+        raise ApiError(400, "InvalidParameter", message, target=name)
+    return int(text)
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """Read a yes or no of the query; no if it is not given.
+
+    Raises:
+        ApiError: 400 `InvalidParameter`.
+    """
+    text = request.query.get(name, "").lower()
+    if text not in _TRUE | _FALSE:
+        raise ApiError(400, "InvalidParameter", f"{name} is '{text}'; write true or false", target=name)
+    return text in _TRUE
+
+
+async def json_object(request: web.Request) -> dict[str, Any] | None:
+    """Read the body: a JSON object, or None if there is none (`null` and `{}` count as none).
+
+    Raises:
+        ApiError: 400 `InvalidRequestContent`.
+    """
+    raw = await request.read()
+    if not raw.strip():
+        return None
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError) as exc:
+        text = f"the body is not JSON: {exc}"
+        raise ApiError(400, "InvalidRequestContent", text) from exc
+    if body is None or body == {}:
+        return None
+    if not isinstance(body, dict):
+        text = f"the body must be a JSON object, not {type(body).__name__}"
+        raise ApiError(400, "InvalidRequestContent", text)
+    return body

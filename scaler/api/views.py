@@ -1,0 +1,134 @@
+"""Turns what the engine says into the JSON of our own paths (camelCase, times as RFC 3339 UTC)."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from scaler.model.decision import Decision, RuleVerdict
+from scaler.model.execution import ExecutionStatus
+from scaler.model.job import EventTrigger, Job, ManualTrigger, ScheduleTrigger
+from scaler.ports.control import Condition, EngineHealth, JobView
+
+Body = dict[str, Any]
+
+
+def time_text(moment: datetime | None) -> str | None:
+    """Write a moment with milliseconds, or None."""
+    return None if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+def trigger_word(job: Job) -> str:
+    """Name the trigger as the API does."""
+    words = {ManualTrigger: "Manual", ScheduleTrigger: "Schedule", EventTrigger: "Event"}
+    return words[type(job.trigger)]
+
+
+def verdict_body(verdict: RuleVerdict) -> Body:
+    """Write what one rule said."""
+    return {
+        "name": verdict.name,
+        "type": verdict.type,
+        "value": verdict.value,
+        "taken": verdict.taken,
+        "active": verdict.active,
+        "target": verdict.target,
+        "needed": verdict.needed,
+        "error": verdict.error,
+        "errorReason": verdict.error_reason,
+    }
+
+
+def decision_body(decision: Decision) -> Body:
+    """Write one decision with everything it was made on."""
+    return {
+        "id": decision.id,
+        "job": decision.job,
+        "at": time_text(decision.at),
+        "occasion": decision.occasion.value,
+        "rules": [verdict_body(rule) for rule in decision.rules],
+        "strategy": decision.strategy.value,
+        "combine": decision.combine.value,
+        "minExecutions": decision.min_executions,
+        "maxExecutions": decision.max_executions,
+        "running": decision.running,
+        "pending": decision.pending,
+        "endedSince": decision.ended_since,
+        "wanted": decision.wanted,
+        "waiting": decision.waiting,
+        "launch": decision.launch,
+        "bound": decision.bound.value,
+        "reason": decision.reason.value,
+        "formula": decision.formula,
+        "message": decision.message,
+    }
+
+
+def _condition_body(condition: Condition) -> Body:
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "since": time_text(condition.since),
+    }
+
+
+def _trigger_body(job: Job) -> Body:
+    trigger = job.trigger
+    if isinstance(trigger, ScheduleTrigger):
+        return {"cronExpression": trigger.cron}
+    if isinstance(trigger, EventTrigger):
+        return {
+            "minExecutions": trigger.min_executions,
+            "maxExecutions": trigger.max_executions,
+            "pollingInterval": trigger.polling_interval.total_seconds(),
+            "rules": [{"name": rule.name, "type": rule.type} for rule in trigger.rules],
+        }
+    return {}
+
+
+def job_body(view: JobView) -> Body:
+    """Write a job as it lives now."""
+    last = view.last_decision
+    return {
+        "name": view.job.name,
+        "generation": view.job.generation,
+        "triggerType": trigger_word(view.job),
+        "trigger": _trigger_body(view.job),
+        "executor": view.job.executor,
+        "running": view.running,
+        "pending": view.pending,
+        "runningOther": view.running_other,
+        "conditions": [_condition_body(condition) for condition in view.conditions],
+        "lastDecision": None if last is None else decision_body(last),
+        "fileFault": view.file_fault,
+        "nextPoll": time_text(view.next_poll),
+    }
+
+
+def health_body(health: EngineHealth, *, version: str, now: datetime) -> Body:
+    """Write how the engine is; lateness and uptime in seconds."""
+    return {
+        "ok": health.ok,
+        "version": version,
+        "startedAt": time_text(health.started_at),
+        "now": time_text(now),
+        "uptimeSeconds": round((now - health.started_at).total_seconds(), 3),
+        "executors": [{"name": n, "ok": h.ok, "message": h.message} for n, h in health.executors],
+        "latenessSeconds": {"p50": health.lateness_p50_s, "p99": health.lateness_p99_s},
+        "ticks": health.ticks,
+        "fileFaults": list(health.file_faults),
+    }
+
+
+def counts_body(counts: dict[ExecutionStatus, int]) -> Body:
+    """Write the number of kept executions by status; each status is there, also with 0."""
+    by_status = {status.value: counts.get(status, 0) for status in ExecutionStatus}
+    return {"counts": by_status, "total": sum(by_status.values())}
+
+
+def dumps(body: object) -> str:
+    """Write JSON that stays readable for people (no escapes for letters beyond ASCII)."""
+    return json.dumps(body, ensure_ascii=False)
