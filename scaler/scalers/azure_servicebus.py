@@ -1,0 +1,261 @@
+"""Trigger `azure-servicebus`: active messages of a Service Bus queue or subscription, or of several.
+
+Source: KEDA's scaler `azure-servicebus`. The number comes from the management API, as KEDA's does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+from azure.core.async_paging import AsyncItemPaged
+from azure.servicebus.aio.management import ServiceBusAdministrationClient
+from azure.servicebus.management import QueueRuntimeProperties, SubscriptionRuntimeProperties
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from scaler.model.sample import Sample
+from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
+from scaler.scalers._azure_bus_admin import admin_host, open_admin
+from scaler.scalers._azure_clouds import PUBLIC, SERVICE_BUS_SUFFIXES, host_suffix, read_cloud, read_suffix
+from scaler.scalers._azure_errors import Subject, azure_errors
+from scaler.scalers._azure_strings import BusNamespace, read_bus
+from scaler.wire.metadata import KedaBool, KedaInt, SecretStr, Sources, TriggerMetadata
+
+_Counted = QueueRuntimeProperties | SubscriptionRuntimeProperties
+
+
+class Metadata(TriggerMetadata):
+    """Parameters of `azure-servicebus`."""
+
+    topic_name: str | None = Field(
+        default=None, description="The topic of the subscription; together with `subscriptionName`."
+    )
+    subscription_name: str | None = Field(
+        default=None,
+        description="The subscription; with `useRegex` a pattern of the whole name.",
+    )
+    queue_name: str | None = Field(
+        default=None,
+        description="The queue, in place of topic and subscription; with `useRegex` a pattern of the whole "
+        "name.",
+    )
+    message_count: Annotated[KedaInt, Field(gt=0)] = Field(
+        default=5, description="Target: messages that one execution takes. At least 1."
+    )
+    activation_message_count: KedaInt = Field(
+        default=0, description="Executions start only while the number of messages is above this."
+    )
+    connection: Annotated[SecretStr | None, Sources("AE")] = Field(
+        default=None,
+        description="Connection string of the namespace, with the right Manage. Needed without identity; "
+        "not used with one.",
+    )
+    namespace: str | None = Field(
+        default=None, description="Name of the namespace. Needed with identity; not used without."
+    )
+    use_regex: KedaBool = Field(
+        default=False,
+        description="Whether `queueName` or `subscriptionName` is a regular expression. It tells upper from "
+        "lower case and must match the whole name.",
+    )
+    operation: Literal["sum", "max", "avg"] = Field(
+        default="sum", description="With `useRegex`: how the matches' numbers become one; `avg` rounds down."
+    )
+    cloud: str = Field(
+        default=PUBLIC,
+        description="`AzurePublicCloud`, `AzureUSGovernmentCloud`, `AzureChinaCloud`, `AzureGermanCloud` or "
+        "`Private`. A connection string carries its own address.",
+    )
+    endpoint_suffix: str | None = Field(
+        default=None,
+        description="Ending of the host name of Service Bus. Needed, and used only, with cloud `Private`.",
+    )
+    admin_port: Annotated[KedaInt, Field(ge=1, le=65535)] | None = Field(
+        default=None,
+        description="Ours, not KEDA's: port of the management API. Without it, that of the connection "
+        "string's Endpoint, or 5300 for an emulator (`UseDevelopmentEmulator=true`).",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _look_at_absent_keys(cls, given: dict[str, str]) -> dict[str, str | None]:
+        """Have the checks below run for keys that are not given, under the keys' own names."""
+        return {"subscriptionName": None, "queueName": None, "endpointSuffix": None, **given}
+
+    @field_validator("subscription_name")
+    @classmethod
+    def _subscription_has_topic(cls, value: str | None, info: ValidationInfo) -> str | None:
+        topic = info.data.get("topic_name")
+        if topic is not None and value is None:
+            raise ValueError("missing; topicName needs subscriptionName, a topic itself holds no messages")
+        if topic is None and value is not None:
+            raise ValueError("needs topicName; a queue has no subscriptions")
+        return value
+
+    @field_validator("queue_name")
+    @classmethod
+    def _queue_or_topic(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if "subscription_name" not in info.data:
+            return value  # already at fault
+        topic = info.data.get("topic_name")
+        if value is None and topic is None:
+            raise ValueError("missing; give queueName, or topicName and subscriptionName")
+        if value is not None and topic is not None:
+            raise ValueError("not together with topicName; write two rules to read both")
+        return value
+
+    @field_validator("connection")
+    @classmethod
+    def _connection_is_readable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_bus(value.get_secret_value())
+        return value
+
+    @field_validator("use_regex")
+    @classmethod
+    def _pattern_is_readable(cls, value: bool, info: ValidationInfo) -> bool:
+        names = ("queue_name", "subscription_name")
+        pattern = next((info.data[name] for name in names if info.data.get(name)), "") if value else ""
+        try:
+            re.compile(pattern)
+        except re.error as exc:
+            raise ValueError(f"'{pattern}' is not a regular expression: {exc}") from exc
+        return value
+
+    @field_validator("cloud")
+    @classmethod
+    def _cloud_is_known(cls, value: str) -> str:
+        return read_cloud(value)
+
+    @field_validator("endpoint_suffix")
+    @classmethod
+    def _private_cloud_has_suffix(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return read_suffix(value, info.data.get("cloud"))
+
+
+def namespace_of(meta: Metadata, identity: str | None) -> BusNamespace:
+    """Give the namespace that the rule means: of the connection string, or with identity by its name."""
+    if meta.connection is not None and identity is None:
+        return read_bus(meta.connection.get_secret_value())
+    suffix = host_suffix(SERVICE_BUS_SUFFIXES, meta.cloud, meta.endpoint_suffix)
+    name = (meta.namespace or "").removesuffix(f".{suffix}")
+    return BusNamespace(host=f"{name}.{suffix}")
+
+
+class AzureServiceBus:
+    """What one rule counts, read over a shared connection."""
+
+    def __init__(self, admin: ServiceBusAdministrationClient, meta: Metadata, subject: Subject) -> None:
+        self._admin = admin
+        self._meta = meta
+        self._subject = subject
+
+    async def poll(self) -> Sample:
+        """Read the active messages: one request, with `useRegex` one for each hundred entities."""
+        with azure_errors(self._subject):
+            async with asyncio.timeout(self._subject.timeout_s):
+                value = await (self._count_matches() if self._meta.use_regex else self._count_one())
+        active = value > self._meta.activation_message_count
+        return Sample(value=value, active=active, includes_taken=True, taken=None)
+
+    async def _count_one(self) -> int:
+        meta = self._meta
+        if meta.topic_name is not None and meta.subscription_name is not None:
+            return self._active(
+                await self._admin.get_subscription_runtime_properties(meta.topic_name, meta.subscription_name)
+            )
+        return self._active(await self._admin.get_queue_runtime_properties(meta.queue_name or ""))
+
+    async def _count_matches(self) -> int:
+        meta = self._meta
+        pattern = re.compile(meta.subscription_name or meta.queue_name or "")
+        listed: AsyncItemPaged[QueueRuntimeProperties] | AsyncItemPaged[SubscriptionRuntimeProperties]
+        if meta.topic_name is not None:
+            listed = self._admin.list_subscriptions_runtime_properties(meta.topic_name)
+        else:
+            listed = self._admin.list_queues_runtime_properties()
+        counts = [self._active(entity) async for entity in listed if pattern.fullmatch(entity.name)]
+        return combine(counts, meta.operation)
+
+    def _active(self, entity: _Counted) -> int:
+        """Give the active messages; an answer without the number is a fault, not a zero."""
+        try:
+            count = entity.active_message_count
+        except AttributeError:
+            count = None
+        if count is None:
+            raise self._subject.fault(_NO_COUNTS, reason="CountMissing", transient=True)
+        return count
+
+
+_NO_COUNTS = (
+    "the answer holds no message counts; the namespace leaves them out when it is busy (then poll less "
+    "often), or the name is that of another kind of entity"
+)
+
+
+def combine(counts: list[int], operation: str) -> int:
+    """Make one number of the matches' counts; 0 without matches."""
+    if not counts:
+        return 0
+    if operation == "max":
+        return max(counts)
+    return sum(counts) // len(counts) if operation == "avg" else sum(counts)
+
+
+@asynccontextmanager
+async def open_scaler(meta: Metadata, context: ScalerContext) -> AsyncIterator[Scaler]:
+    """Open the rule on the connection that it shares with all rules of the same namespace and credentials."""
+    namespace = namespace_of(meta, context.identity)
+    host = admin_host(namespace, meta.admin_port)
+    subject = Subject(
+        name=f"{_entity(meta)} at {host}",
+        missing="create it, or correct the names in the rule",
+        rights=_rights(context.identity),
+        timeout_s=context.timeout_s,
+    )
+    key = ("azure-servicebus", namespace, host, context.identity)
+    async with context.sessions.lease(
+        key, lambda: open_admin(namespace, host, context.identity, context.timeout_s)
+    ) as admin:
+        yield AzureServiceBus(admin, meta, subject)
+
+
+def _entity(meta: Metadata) -> str:
+    if meta.topic_name is None:
+        return f"queues '{meta.queue_name}'" if meta.use_regex else f"queue '{meta.queue_name}'"
+    kind = "subscriptions" if meta.use_regex else "subscription"
+    return f"{kind} '{meta.subscription_name}' of topic '{meta.topic_name}'"
+
+
+def _rights(identity: str | None) -> str:
+    if identity is None:
+        return "check the key of the connection string; its policy needs the right Manage"
+    return f"give identity '{identity}' the role Azure Service Bus Data Owner on the namespace"
+
+
+def source(meta: Metadata) -> str:
+    """Give host and port of the management API."""
+    return admin_host(namespace_of(meta, None), meta.admin_port)
+
+
+def check(meta: Metadata, identity: str | None) -> tuple[str, ...]:
+    """Say whether credentials are missing."""
+    if identity is None and meta.connection is None:
+        return ("connection: missing; give it by auth, or set the rule's identity",)
+    if identity is not None and meta.namespace is None:
+        return ("namespace: missing; with identity the Service Bus namespace must be named",)
+    return ()
+
+
+SCALER = ScalerType(
+    metadata=Metadata,
+    target=lambda meta: float(meta.message_count),
+    open=open_scaler,
+    source=source,
+    summary="Active messages of an Azure Service Bus queue or subscription",
+    check=check,
+)
