@@ -1,0 +1,60 @@
+"""One fault of a file, as people read it, with every secret masked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from scaler.wire.faults import Path
+
+MASK = "***"
+_SHORT = 4
+_TELLING = 12
+"""From how many characters on a piece of a secret is taken for the secret."""
+_PART = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault: where, what was got, what to do.
+
+    Attributes:
+        file: the file's path, as the user gave it.
+        line, column: from 1; 0 if the fault is the file itself.
+        where: path within the document, or ''.
+        message: one line, no secrets.
+        job: name of the job it belongs to, if it could be read; None: any job of the file.
+    """
+
+    file: str
+    line: int = 0
+    column: int = 0
+    where: str = ""
+    message: str
+    job: str | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return ": ".join(part for part in (place, self.where, self.message) if part)
+
+
+def parse_where(text: str) -> Path:
+    """Read a path that `where` wrote."""
+    return tuple(int(index) if index else key for key, index in _PART.findall(text))
+
+
+def mask(message: str, secrets: Iterable[str]) -> str:
+    """Replace every secret, and every telling piece of one, by stars; keep the message on one line."""
+    for secret in sorted({s.strip() for s in secrets if s.strip()}, key=len, reverse=True):
+        if len(secret) < _SHORT:
+            message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, message)
+            continue
+        message = message.replace(secret, MASK)
+        while len(secret) > _TELLING:
+            match = SequenceMatcher(None, message, secret, autojunk=False).find_longest_match()
+            if match.size < _TELLING:
+                break
+            message = message[: match.a] + MASK + message[match.a + match.size :]
+    return " ".join(message.split())

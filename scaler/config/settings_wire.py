@@ -1,0 +1,113 @@
+"""The settings file's shape, as people write it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from scaler.wire.base import YEAR_S, Positive, WireModel, Word, show
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
+
+
+def _read_duration(value: object) -> float:
+    match = None if isinstance(value, bool) else _DURATION.fullmatch(str(value))
+    seconds = float(match[1]) * _SECONDS[match[2] or "s"] if match and len(str(value)) < 20 else 0.0
+    if not 0.0 < seconds <= YEAR_S:
+        raise ValueError(f"got {show(value)}; write a time such as 500ms, 10s or 5m")
+    return seconds
+
+
+Duration = Annotated[float, BeforeValidator(_read_duration), WithJsonSchema({"type": ["string", "number"]})]
+"""A time, `500ms`, `10s`, `5m`, `1h`, or a number of seconds; in seconds."""
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Split `host:port`; IPv6 hosts stand in brackets.
+
+    Raises:
+        ValueError: not such an address. Port 0 lets the system choose.
+    """
+    match = _ADDRESS.fullmatch(text)
+    if not match or int(match["port"]) > 65535:
+        raise ValueError(f"got {show(text)}; write host:port, such as 127.0.0.1:8080")
+    return match["v6"] or match["host"], int(match["port"])
+
+
+def _read_address(value: object) -> str:
+    text = str(value)
+    split_address(text)
+    return text
+
+
+Address = Annotated[str, BeforeValidator(_read_address), WithJsonSchema({"type": "string"})]
+
+
+class TokenWire(WireModel):
+    """Where the API's token comes from: one of the two."""
+
+    env: Word | None = None
+    """Environment variable of the daemon."""
+    file: Word | None = None
+    """File, relative to the settings file."""
+
+
+class ListenWire(WireModel):
+    """A TCP address for the API, beside the socket in the state folder."""
+
+    address: Address
+    """`host:port`; port 0 lets the system choose."""
+    token: TokenWire | None = None
+    """The bearer token that clients must send; required unless the host is loopback."""
+
+
+class HistoryWire(WireModel):
+    """How much is kept, per job."""
+
+    executions: Positive = 1000
+    """Ended executions."""
+    decisions: Positive = 500
+    """Decisions."""
+
+
+class LimitsWire(WireModel):
+    """Times that bound the daemon's own work: `500ms`, `10s`, `5m`, or seconds."""
+
+    poll_timeout: Duration = 10.0
+    """Longest reading of one source."""
+    refill_interval: Duration = 1.0
+    """Least time between two evaluations of a job whose executions end."""
+    launch_timeout: Duration = 300.0
+    """Longest start of one replica, pulling its image included."""
+    stop_grace: Duration = 10.0
+    """From asking a replica to end until it is killed."""
+
+
+class LogWire(WireModel):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug`, `info`, `warning` or `error`."""
+    format: Literal["console", "json"] = "console"
+    """`console` for people, `json` for machines."""
+
+
+class SettingsWire(WireModel):
+    """The settings file of the daemon."""
+
+    state_dir: Word = ".scaler"
+    """Folder for the database, the logs of replicas and the API's socket; relative to this file."""
+    listen: ListenWire | None = None
+    """Where the API listens on TCP; without it, only on the socket in the state folder."""
+    executors: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of executors, by name."""
+    history: HistoryWire = HistoryWire()
+    """How much is kept."""
+    limits: LimitsWire = LimitsWire()
+    """Times that bound the daemon's own work."""
+    log: LogWire = LogWire()
+    """What is logged, and how."""

@@ -1,0 +1,193 @@
+"""What no single member can show: references, exclusions, duplicates and members that are not supported.
+
+Works on the unchecked document, so that these faults come together with all others, in one go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from cronsim import CronSim, CronSimError
+
+from scaler.wire.base import read_number, show
+from scaler.wire.configuration import TRIGGER_OBJECT, TriggerType
+from scaler.wire.faults import Node, WireFault
+
+_SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
+_ENV_NAME = re.compile(r"[^=\0]+")
+_MOUNT = re.compile(r"/[^:]*:/[^:]*(:(ro|rw))?")
+_NOT_SUPPORTED = "not supported; remove it"
+
+
+def check_job(root: Node, *, needs_image: bool) -> Iterator[WireFault]:
+    """List the faults of a job that lie between its members."""
+    config, template = root["properties"]["configuration"], root["properties"]["template"]
+    yield from _check_trigger(config, root["x-scaler"], secret_names(root))
+    yield from check_template(template, secrets=secret_names(root), needs_image=needs_image)
+    yield from _check_secrets(config, root["x-scaler"])
+    yield from _check_registries(config, secret_names(root))
+    yield from _check_mounts(root["x-scaler"]["docker"]["mounts"])
+    if config["dapr"].is_set:
+        yield config["dapr"].fault("not supported for jobs; remove it")
+
+
+def secret_names(root: Node) -> frozenset[str]:
+    """Name every secret that a job declares, wherever its text comes from."""
+    declared = [*root["properties"]["configuration"]["secrets"], *root["x-scaler"]["secrets"]]
+    return frozenset(node["name"].text for node in declared)
+
+
+def _check_trigger(config: Node, extension: Node, names: frozenset[str]) -> Iterator[WireFault]:
+    kind = config["triggerType"].text
+    if kind not in TRIGGER_OBJECT:
+        return
+    for name, key in TRIGGER_OBJECT.items():
+        if name != kind and config[key].is_set:
+            message = f"does not go with triggerType {kind}; remove it or set triggerType: {name}"
+            yield config[key].fault(message, at_key=True)
+    own = config[TRIGGER_OBJECT[TriggerType(kind)]]
+    if kind != TriggerType.MANUAL and not own.is_set:
+        yield own.fault(f"missing; triggerType {kind} needs it")
+    if kind == TriggerType.SCHEDULE and own["cronExpression"].is_set:
+        yield from _check_cron(own["cronExpression"])
+    if kind == TriggerType.EVENT:
+        yield from _check_scale(own["scale"], names)
+    if kind != TriggerType.EVENT and extension["scalingStrategy"].is_set:
+        message = f"does not go with triggerType {kind}; remove it"
+        yield extension["scalingStrategy"].fault(message, at_key=True)
+
+
+def _check_cron(node: Node) -> Iterator[WireFault]:
+    got = f"got {show(node.value)}"
+    if node.text.startswith("@"):
+        yield node.fault(f"{got}; write five fields, such as '0 0 * * *' for every midnight")
+    elif len(node.text.split()) != 5:
+        count = len(node.text.split())
+        yield node.fault(f"{got}, which has {count} fields; write five: minute hour day month weekday")
+    else:
+        try:
+            next(CronSim(node.text, datetime(2026, 1, 1, tzinfo=UTC)))
+        except (CronSimError, StopIteration) as exc:
+            reason = str(exc).lower() or "never due"
+            yield node.fault(f"{got}: {reason}; write five fields, such as '0 0 * * *'")
+
+
+def _check_scale(scale: Node, names: frozenset[str]) -> Iterator[WireFault]:
+    least, most = scale["minExecutions"], scale["maxExecutions"]
+    try:
+        low, high = read_number(least.value or 0), read_number(100 if most.value is None else most.value)
+    except ValueError:
+        low, high = 0, 0
+    if low > high >= 1:
+        message = f"got {low:g}, which is above maxExecutions {high:g}; lower it or raise maxExecutions"
+        yield least.fault(message)
+    if scale["rules"].value == []:
+        yield scale["rules"].fault("got an empty list; add the source whose events start executions")
+    yield from _check_unique(scale["rules"], "name")
+    for rule in scale["rules"]:
+        yield from _check_unique(rule["auth"], "triggerParameter")
+        for entry in rule["auth"]:
+            yield from _check_reference(entry["secretRef"], names)
+
+
+def _check_unique(items: Iterable[Node], key: str) -> Iterator[WireFault]:
+    seen: set[str] = set()
+    for item in items:
+        name = item[key].text
+        if name and name in seen:
+            yield item[key].fault(f"'{name}' is given twice; keep one")
+        seen.add(name)
+
+
+def _check_reference(node: Node, names: frozenset[str]) -> Iterator[WireFault]:
+    if node.text and node.text not in names:
+        known = ", ".join(sorted(name for name in names if name)) or "none"
+        yield node.fault(f"no secret '{node.text}'; declare it under configuration.secrets (there: {known})")
+
+
+def check_template(template: Node, *, secrets: frozenset[str], needs_image: bool) -> Iterator[WireFault]:
+    """List the faults of a template that lie between its members."""
+    if template["initContainers"].value:
+        yield template["initContainers"].fault(f"{_NOT_SUPPORTED}; do its work in the container itself")
+    if template["volumes"].value:
+        yield template["volumes"].fault(f"{_NOT_SUPPORTED}; use x-scaler.docker.mounts for host folders")
+    containers = template["containers"]
+    if containers.value == []:
+        yield containers.fault("got an empty list; add the container to run")
+    for number, container in enumerate(containers):
+        if number:
+            yield container.fault("a second container is not supported; keep one, and make it another job")
+        yield from _check_container(container, secrets, needs_image=needs_image)
+
+
+def _check_container(node: Node, secrets: frozenset[str], *, needs_image: bool) -> Iterator[WireFault]:
+    if node["probes"].value:
+        yield node["probes"].fault(f"{_NOT_SUPPORTED}; replicaTimeout ends a replica that hangs")
+    if node["volumeMounts"].value:
+        yield node["volumeMounts"].fault(f"{_NOT_SUPPORTED}; use x-scaler.docker.mounts for host folders")
+    if needs_image and not node["image"].is_set and node.keys:
+        yield node["image"].fault("missing; name the image to run")
+    if not needs_image and not node["command"].value and not node["args"].value and node.keys:
+        yield node["command"].fault("missing; this executor runs no image, so write the command to run")
+    yield from _check_unique(node["env"], "name")
+    for item in node["env"]:
+        yield from _check_env(item, secrets)
+
+
+def _check_env(item: Node, secrets: frozenset[str]) -> Iterator[WireFault]:
+    if item["name"].text and not _ENV_NAME.fullmatch(item["name"].text):
+        yield item["name"].fault(f"got {show(item['name'].text)}; a variable's name has no '='")
+    if item["value"].is_set and item["secretRef"].is_set:
+        yield item["secretRef"].fault("stands beside 'value'; keep one of the two", at_key=True)
+    elif item.keys and not item["value"].is_set and not item["secretRef"].is_set:
+        yield item.fault("neither 'value' nor 'secretRef'; add one (value: '' for an empty text)")
+    yield from _check_reference(item["secretRef"], secrets)
+
+
+def _check_secrets(config: Node, extension: Node) -> Iterator[WireFault]:
+    plain, sourced = list(config["secrets"]), list(extension["secrets"])
+    yield from _check_unique([*plain, *sourced], "name")
+    for node in [*plain, *sourced]:
+        name = node["name"].text
+        if name and not _SECRET_NAME.fullmatch(name):
+            yield node["name"].fault(
+                f"got {show(name)}; use lower-case letters, digits, '-' and '.', "
+                "a letter or digit first and last"
+            )
+    for node in plain:
+        if node["keyVaultUrl"].value:
+            message = "use x-scaler.secrets with env or file"
+            yield node["keyVaultUrl"].fault(f"{_NOT_SUPPORTED}; {message}")
+        elif node.keys and not node["value"].is_set:
+            yield node["value"].fault("missing; write it as ${VARIABLE}, or move it to x-scaler.secrets")
+        if node["identity"].value:
+            yield node["identity"].fault(f"{_NOT_SUPPORTED}; a secret here has a value")
+    for node in sourced:
+        if node["env"].is_set and node["file"].is_set:
+            yield node["file"].fault("stands beside 'env'; keep one of the two", at_key=True)
+        elif node.keys and not node["env"].is_set and not node["file"].is_set:
+            yield node.fault("neither 'env' nor 'file'; add the one that holds the secret")
+
+
+def _check_registries(config: Node, secrets: frozenset[str]) -> Iterator[WireFault]:
+    yield from _check_unique(config["registries"], "server")
+    for node in config["registries"]:
+        if node["identity"].value:
+            message = f"{_NOT_SUPPORTED}; use username and passwordSecretRef"
+            yield node["identity"].fault(message)
+            continue
+        for key in ("username", "passwordSecretRef"):
+            if node.keys and not node[key].is_set:
+                yield node[key].fault("missing; a registry needs username and passwordSecretRef")
+        yield from _check_reference(node["passwordSecretRef"], secrets)
+
+
+def _check_mounts(mounts: Node) -> Iterator[WireFault]:
+    for mount in mounts:
+        if mount.text and not _MOUNT.fullmatch(mount.text):
+            got = show(mount.text)
+            yield mount.fault(
+                f"got {got}; write /host/folder:/container/folder, with :ro behind if read-only"
+            )

@@ -1,0 +1,81 @@
+"""A job as the API answers with it: every default filled in, secrets by name, no secret's text anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from scaler.model.job import Container, EnvVar, Resources, Template
+from scaler.wire.base import format_memory
+from scaler.wire.configuration import TRIGGER_OBJECT
+
+if TYPE_CHECKING:
+    from scaler.wire.job import JobWire
+
+_STORAGE = ((0.25, "1Gi"), (0.5, "2Gi"), (1.0, "4Gi"))
+_STORAGE_MOST = "8Gi"
+
+
+def document_text(job: JobWire, template: Template, secrets: Sequence[str]) -> str:
+    """Write a job's document, as `Job.document` keeps it."""
+    properties = job.properties
+    document = {
+        "name": job.name,
+        "type": job.type,
+        "location": job.location,
+        "tags": job.tags,
+        "identity": job.identity.model_dump(by_alias=True, mode="json", exclude_none=True),
+        "properties": {
+            "environmentId": properties.environment_id,
+            "workloadProfileName": properties.workload_profile_name,
+            "configuration": _configuration(job, secrets),
+            "template": {"containers": [container_document(template.container)], "initContainers": []},
+        },
+        "x-scaler": job.extension.model_dump(by_alias=True, mode="json", exclude_none=True),
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def _configuration(job: JobWire, secrets: Sequence[str]) -> dict[str, Any]:
+    config = job.properties.configuration
+    triggers: dict[str, Any] = dict.fromkeys(TRIGGER_OBJECT.values())
+    own = config.trigger.model_dump(by_alias=True, mode="json", exclude_none=True)
+    triggers[TRIGGER_OBJECT[config.trigger_type]] = own
+    registries = [item.model_dump(by_alias=True, mode="json") for item in config.registries]
+    settings = [item.model_dump(by_alias=True, mode="json") for item in config.identity_settings]
+    return {
+        "triggerType": config.trigger_type.value,
+        "replicaTimeout": config.replica_timeout,
+        "replicaRetryLimit": config.replica_retry_limit,
+        **triggers,
+        "secrets": [{"name": name} for name in secrets] or None,
+        "registries": registries or None,
+        "identitySettings": settings,
+        "dapr": None,
+    }
+
+
+def container_document(container: Container) -> dict[str, Any]:
+    """Write one container; members without a value are left out, since clients trip over nulls here."""
+    members: dict[str, Any] = {
+        "name": container.name,
+        "image": container.image,
+        "command": list(container.command),
+        "args": list(container.args),
+        "env": [_env(item) for item in container.env],
+        "resources": _resources(container.resources),
+    }
+    return {key: value for key, value in members.items() if value not in (None, [])}
+
+
+def _env(item: EnvVar) -> dict[str, str]:
+    if item.secret_ref is not None:
+        return {"name": item.name, "secretRef": item.secret_ref}
+    return {"name": item.name, "value": item.value or ""}
+
+
+def _resources(resources: Resources) -> dict[str, Any]:
+    storage = next((size for cpu, size in _STORAGE if resources.cpu <= cpu), _STORAGE_MOST)
+    memory = format_memory(resources.memory_bytes)
+    return {"cpu": resources.cpu, "memory": memory, "ephemeralStorage": storage}
