@@ -187,8 +187,9 @@ class ExecutorContract:
         assert await soon(executor.launch(spec)) == first
         assert [one.replica_id for one in await soon(executor.owned())] == [spec.replica_id]
 
-    async def test_launching_twice_at_once_starts_once(self, executor: Executor) -> None:
-        spec = self.spec(["sh", "-c", "echo started; sleep 1"])
+    @pytest.mark.parametrize("script", ["echo started", "echo started; sleep 1"])
+    async def test_launching_twice_at_once_starts_once(self, executor: Executor, script: str) -> None:
+        spec = self.spec(["sh", "-c", script])
         async with asyncio.TaskGroup() as group:
             launches = [group.create_task(soon(executor.launch(spec))) for _ in range(4)]
         handles = {launch.result() for launch in launches}

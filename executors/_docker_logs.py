@@ -1,0 +1,119 @@
+"""Reads a container's log from the engine, live or to keep it before the container is deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import IO
+
+import aiohttp
+from aiodocker import Docker, DockerError
+
+from executors._docker_errors import engine_call
+from executors._docker_settings import Limits
+from executors._logfile import Lines
+from scaler.errors import ExecutorUnavailable
+
+_WRITE_BYTES = 1 << 18
+
+
+async def live_lines(
+    client: Docker, container: str, limits: Limits, *, tail: int | None, follow: bool
+) -> AsyncIterator[str]:
+    """Give lines of a container that the engine still has.
+
+    Raises:
+        DockerError: status 404 if it has none of that name.
+        ExecutorUnavailable: no answer, or the stream broke.
+    """
+    lines = Lines()
+    async with _stream(client, container, limits, tail=tail, follow=follow) as pieces:
+        async for piece in pieces:
+            for line in lines.feed(piece):
+                yield line
+    for line in lines.flush():
+        yield line
+
+
+async def keep_log(client: Docker, container: str, path: Path, limits: Limits) -> None:
+    """Write a container's whole log to `path`, as it was written; a half-written file never bears that name.
+
+    Raises:
+        DockerError: the engine cannot give this log.
+        ExecutorUnavailable: the engine does not answer, or the disk does not take it: call again.
+    """
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        async with asyncio.timeout(limits.log_s):
+            await _copy(client, container, partial, limits)
+            await asyncio.to_thread(partial.replace, path)
+    except TimeoutError as exc:
+        raise ExecutorUnavailable(f"docker: log of {container}: not read within {limits.log_s:g} s") from exc
+    except OSError as exc:
+        raise ExecutorUnavailable(f"docker: log of {container}: {path}: {exc.strerror or exc}") from exc
+
+
+async def note_lost_log(path: Path, why: str) -> None:
+    """Leave a note in place of a log that the engine cannot give."""
+    try:
+        await asyncio.to_thread(path.write_text, f"[log not kept: {why}]\n")
+    except OSError as exc:
+        raise ExecutorUnavailable(f"docker: {path}: {exc.strerror or exc}") from exc
+
+
+async def _copy(client: Docker, container: str, partial: Path, limits: Limits) -> None:
+    file = await asyncio.to_thread(_create, partial)
+    try:
+        waiting = bytearray()
+        async with _stream(client, container, limits, tail=None, follow=False) as pieces:
+            async for piece in pieces:
+                waiting += piece
+                if len(waiting) >= _WRITE_BYTES:
+                    await asyncio.to_thread(file.write, bytes(waiting))
+                    waiting.clear()
+        await asyncio.to_thread(file.write, bytes(waiting))
+    finally:
+        file.close()
+
+
+def _create(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb")
+
+
+@asynccontextmanager
+async def _stream(
+    client: Docker, container: str, limits: Limits, *, tail: int | None, follow: bool
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Open the log as pieces of stdout and stderr, in the order in which they were written.
+
+    aiodocker's own reader takes a broken stream for a finished one, drops bytes that are not UTF-8, and
+    leaves its connection open when the reader stops early; hence only its session is used.
+    """
+    last = "all" if tail is None else str(tail)
+    params = {"stdout": "1", "stderr": "1", "follow": str(int(follow)), "tail": last}
+    async with engine_call(f"log of {container}", limits.inspect_s):
+        if client.api_version == "auto":
+            await client.version()  # settles it
+        url = f"{client.docker_host}/{client.api_version}/containers/{container}/logs"
+        response = await client.session.get(url, params=params)
+    async with response:
+        if response.status != 200:
+            raise DockerError(response.status, (await response.text()).strip())
+        async with aclosing(_frames(response, container)) as frames:
+            yield frames
+
+
+async def _frames(response: aiohttp.ClientResponse, container: str) -> AsyncGenerator[bytes, None]:
+    """Take the payloads out of the engine's framing: a byte for the stream, 3 unused, 4 for the length."""
+    try:
+        while not response.content.at_eof():
+            header = await response.content.readexactly(8)
+            yield await response.content.readexactly(int.from_bytes(header[4:], "big"))
+    except asyncio.IncompleteReadError as exc:
+        if exc.partial:
+            raise ExecutorUnavailable(f"docker: log of {container}: the stream broke") from exc
+    except (aiohttp.ClientError, ConnectionError) as exc:
+        raise ExecutorUnavailable(f"docker: log of {container}: the stream broke: {exc}") from exc

@@ -1,0 +1,237 @@
+"""Learns how containers ended: one stream of events as a hint, inspection and a regular list as the truth.
+
+Events may be lost (the engine restarts, a connection breaks), so nothing is believed because of one:
+it only makes us look at once instead of at the next comparison. There is one watcher an executor,
+whatever the number of waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import structlog
+from aiodocker import Docker, DockerError
+from aiodocker.containers import DockerContainer
+
+from executors._docker_errors import engine_call
+from executors._docker_settings import Limits
+from executors._labels import owner_filter
+from scaler.errors import ExecutorUnavailable
+from scaler.model.replica import ReplicaExit
+
+_log = structlog.get_logger(__name__)
+_INSPECTORS = 4
+_FIRST_BACKOFF_S = 0.1
+_ENDED = frozenset({"exited", "dead", "removing"})
+LOST = ReplicaExit(code=None, reason="Lost", message="the engine does not know the container")
+
+
+class Watcher:
+    """Resolves waits. `run` must be running meanwhile; `open_watcher` sees to that."""
+
+    def __init__(self, client: Docker, *, instance: str, limits: Limits) -> None:
+        self._client = client
+        self._filters = owner_filter(instance)
+        self._limits = limits
+        self._waits: dict[str, asyncio.Future[ReplicaExit]] = {}
+        self._to_look: asyncio.Queue[str] = asyncio.Queue()
+        self._queued: set[str] = set()
+        self._compare_now = asyncio.Event()
+        self._down_since: datetime | None = None
+        self._runner: asyncio.Task[None] | None = None
+
+    async def wait(self, container: str) -> ReplicaExit:
+        """Wait for a container's end; one that has ended or is unknown is told at once.
+
+        Raises:
+            ExecutorUnavailable: the watcher itself has ended.
+        """
+        future = self._waits.get(container)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            self._waits[container] = future
+        self._look_at(container)
+        runner = self._runner
+        if runner is None:
+            raise ExecutorUnavailable("docker: the executor is closed")
+        either: set[asyncio.Future[Any]] = {future, runner}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if future.done():
+            return future.result()
+        raise ExecutorUnavailable("docker: the watcher has ended; restart the daemon")
+
+    def watch(self, runner: asyncio.Task[None]) -> None:
+        """Tell which task runs `run`, so that waits end when it does."""
+        self._runner = runner
+
+    async def run(self) -> None:
+        """Follow events, compare, inspect; until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_events(), name="docker/events")
+            group.create_task(self._compare(), name="docker/compare")
+            for number in range(_INSPECTORS):
+                group.create_task(self._inspect_queued(), name=f"docker/inspect-{number}")
+
+    def _look_at(self, container: str) -> None:
+        if container in self._waits and container not in self._queued:
+            self._queued.add(container)
+            self._to_look.put_nowait(container)
+
+    # hints
+
+    async def _follow_events(self) -> None:
+        pause = _FIRST_BACKOFF_S
+        while True:
+            began = asyncio.get_running_loop().time()
+            fault = await self._read_events()
+            self._went_down(fault)
+            if asyncio.get_running_loop().time() - began > self._limits.backoff_s:
+                pause = _FIRST_BACKOFF_S
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self._limits.backoff_s)
+
+    async def _read_events(self) -> str:
+        """Read one stream to its end; say why it ended."""
+        subscriber = self._client.events.subscribe(create_task=False)  # type: ignore[no-untyped-call]
+        filters = {**self._filters, "type": ["container"], "event": ["die", "destroy"]}
+        async with asyncio.TaskGroup() as group:
+            reader = group.create_task(self._publish_events(filters), name="docker/event-stream")
+            self._compare_now.set()  # what ended before this stream began, no event will tell
+            while (event := await subscriber.get()) is not None:
+                self._look_at(str(event.get("id", "")))
+        return reader.result()
+
+    async def _publish_events(self, filters: dict[str, list[str]]) -> str:
+        try:
+            await self._client.events.run(filters=filters)
+        except DockerError as exc:
+            return exc.message
+        except (aiohttp.ClientError, ConnectionError, TimeoutError, ValueError) as exc:
+            return str(exc) or type(exc).__name__
+        return "the engine closed the stream of events"
+
+    # truth
+
+    async def _compare(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.reconcile_s):
+                    await self._compare_now.wait()
+            except TimeoutError:
+                pass
+            self._compare_now.clear()
+            if self._waits or self._down_since is not None:
+                await self._compare_once()
+
+    async def _compare_once(self) -> None:
+        awaited = set(self._waits)
+        try:
+            listed = await list_containers(self._client, self._filters, self._limits)
+        except (DockerError, ExecutorUnavailable) as exc:
+            self._went_down(str(exc))
+            return
+        self._came_up()
+        live = {str(one["Id"]) for one in listed if one["State"] not in _ENDED}
+        for container in awaited - live:
+            self._look_at(container)
+
+    async def _inspect_queued(self) -> None:
+        while True:
+            container = await self._to_look.get()
+            self._queued.discard(container)
+            if container in self._waits:
+                await self._settle(container)
+
+    async def _settle(self, container: str) -> None:
+        try:
+            found = await inspect(self._client, container, self._limits)
+        except (DockerError, ExecutorUnavailable) as exc:
+            self._went_down(str(exc))  # the next comparison looks again
+            return
+        ended = LOST if found is None else exit_of(found)
+        if ended is not None:
+            future = self._waits.pop(container, None)
+            if future is not None and not future.done():
+                future.set_result(ended)
+
+    # log on change
+
+    def _went_down(self, fault: str) -> None:
+        if self._down_since is None:
+            self._down_since = datetime.now(UTC)
+            _log.warning(
+                "docker.engine_unreachable", fault=fault, consequence="ends of replicas are told later"
+            )
+
+    def _came_up(self) -> None:
+        if self._down_since is not None:
+            seconds = (datetime.now(UTC) - self._down_since).total_seconds()
+            self._down_since = None
+            _log.info("docker.engine_back", down_s=round(seconds, 1))
+
+
+@asynccontextmanager
+async def open_watcher(client: Docker, *, instance: str, limits: Limits) -> AsyncIterator[Watcher]:
+    """Run a watcher for as long as the context is open."""
+    watcher = Watcher(client, instance=instance, limits=limits)
+    runner = asyncio.create_task(watcher.run(), name="docker/watcher")
+    watcher.watch(runner)
+    try:
+        yield watcher
+    finally:
+        runner.cancel()
+        await asyncio.wait({runner})
+        if not runner.cancelled() and runner.exception() is not None:
+            _log.error("docker.watcher_failed", exc_info=runner.exception())
+
+
+async def list_containers(
+    client: Docker, filters: dict[str, list[str]], limits: Limits
+) -> list[DockerContainer]:
+    """List the containers that match, in any state: the engine's summaries."""
+    async with engine_call("list of containers", limits.inspect_s):
+        return await client.containers.list(all=True, filters=filters)
+
+
+async def inspect(client: Docker, container: str, limits: Limits) -> dict[str, Any] | None:
+    """Give the engine's full description of a container (id or name), or None if there is none."""
+    try:
+        async with engine_call(f"inspection of {container}", limits.inspect_s):
+            return await client.containers.container(container).show()
+    except DockerError as exc:
+        if exc.status == 404:
+            return None
+        raise
+
+
+def exit_of(found: dict[str, Any]) -> ReplicaExit | None:
+    """Say how a container ended, from its description; None while it has not."""
+    state = found["State"]
+    if state["Status"] not in _ENDED:
+        return None
+    code = int(state["ExitCode"])
+    message = str(state.get("Error") or "")
+    if code == 0:
+        return ReplicaExit(code=0, reason="Completed", message=message)
+    if state.get("OOMKilled"):
+        limit = int(found["HostConfig"]["Memory"]) >> 20
+        return ReplicaExit(code=code, reason="OOMKilled", message=f"used more than its {limit} MiB of memory")
+    number = _signal(code)
+    if number is not None:
+        return ReplicaExit(code=code, reason="Signaled", message=message or f"ended by {number.name}")
+    if code in (126, 127) and not message:
+        message = "the command could not be run, or was not found in the image"
+    return ReplicaExit(code=code, reason="Error", message=message)
+
+
+def _signal(code: int) -> signal.Signals | None:
+    try:
+        return signal.Signals(code - 128) if code > 128 else None
+    except ValueError:
+        return None

@@ -1,0 +1,93 @@
+"""Finds out how many launches at once an engine bears, and lets no more through.
+
+An engine that is asked for too much at once gets slower for everybody. So the bound follows what is
+measured: it grows by one for a full round of launches that were not slower than usual, and shrinks by
+a quarter when they were (additive increase, multiplicative decrease).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+_REMEMBERED = 64
+_TOLERANCE = 2.0
+_DECREASE = 0.75
+
+
+class Aimd:
+    """The arithmetic: a bound between 1 and `upper`, moved by observed latencies. No clock, no waiting."""
+
+    def __init__(self, *, upper: int, start: int = 4) -> None:
+        self._upper = float(upper)
+        self._bound = float(min(start, upper))
+        self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
+        self._since_decrease = 0
+
+    @property
+    def bound(self) -> int:
+        """How many may be under way at once; at least 1."""
+        return max(1, int(self._bound))
+
+    def observe(self, latency_s: float, *, in_flight: int) -> None:
+        """Take in one launch that succeeded.
+
+        Args:
+            latency_s: how long it took.
+            in_flight: how many were under way when it began, itself included. Unless that was the bound,
+                nothing is learnt about a higher one.
+        """
+        self._latencies.append(latency_s)
+        self._since_decrease += 1
+        if latency_s > min(self._latencies) * _TOLERANCE:
+            if self._since_decrease >= self.bound:  # one decrease a round: its launches share one cause
+                self._bound = max(1.0, self._bound * _DECREASE)
+                self._since_decrease = 0
+        elif in_flight >= self.bound:
+            self._bound = min(self._upper, self._bound + 1.0 / self._bound)
+
+
+class Limiter:
+    """Lets as many through at once as its `Aimd` says; the others wait in order of arrival."""
+
+    def __init__(self, rule: Aimd) -> None:
+        self.rule = rule
+        self._in_flight = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold one place. The time from entry to a normal exit is what the rule learns from."""
+        await self._enter()
+        in_flight, began = self._in_flight, asyncio.get_running_loop().time()
+        try:
+            yield
+            self.rule.observe(asyncio.get_running_loop().time() - began, in_flight=in_flight)
+        finally:
+            self._leave()
+
+    async def _enter(self) -> None:
+        if self._in_flight < self.rule.bound and not self._queue:
+            self._in_flight += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                with suppress(ValueError):
+                    self._queue.remove(turn)
+            else:
+                self._leave()  # our turn came in the same moment: pass it on
+            raise
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        while self._queue and self._in_flight < self.rule.bound:
+            turn = self._queue.popleft()
+            if not turn.done():
+                self._in_flight += 1
+                turn.set_result(None)
