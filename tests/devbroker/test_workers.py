@@ -31,10 +31,10 @@ sys.exit(asyncio.run(main(*sys.argv[1:3])))
 DRAIN = """
 import asyncio, sys
 from azure.servicebus.aio import ServiceBusClient
-async def main(connection_string, queue):
+async def main(connection_string, queue, wait_s):
     async with ServiceBusClient.from_connection_string(connection_string) as client:
         async with client.get_queue_receiver(queue) as receiver:
-            while messages := await receiver.receive_messages(max_message_count=20, max_wait_time=2.2):
+            while messages := await receiver.receive_messages(max_message_count=20, max_wait_time=float(wait_s)):
                 await asyncio.gather(*(receiver.complete_message(message) for message in messages))
                 print(*[str(message) for message in messages], flush=True)
 asyncio.run(main(*sys.argv[1:]))
@@ -107,16 +107,14 @@ async def test_twenty_competing_receivers_see_each_message_once(bus: Bus) -> Non
 
 
 async def test_no_message_is_lost_when_workers_are_killed_while_they_drain(bus: Bus) -> None:
-    total = 1000
+    total, lock_s = 1000, 2 * bus.short_lock_s  # workers wait longer than a lost lock lasts
     await bus.send([ServiceBusMessage(str(n)) for n in range(total)])
     queue = await bus.admin.get_queue(bus.queue)
-    await bus.admin.update_queue(
-        queue, lock_duration="PT5S" if not bus.is_ours else "PT2S", max_delivery_count=10
-    )
+    await bus.admin.update_queue(queue, lock_duration=f"PT{lock_s:g}S", max_delivery_count=10)
     done: set[int] = set()
 
     async def work(*, is_killed: bool) -> None:
-        worker = await start(DRAIN, bus.connection_string, bus.queue)
+        worker = await start(DRAIN, bus.connection_string, bus.queue, str(lock_s + 0.3))
         assert worker.stdout is not None
         async for line in worker.stdout:
             done.update(int(word) for word in line.split())
