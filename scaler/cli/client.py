@@ -1,0 +1,225 @@
+"""A small synchronous HTTP client over the daemon's unix socket.
+
+Standard library only: a command shall answer in the time that Python takes to start.
+"""
+
+from __future__ import annotations
+
+import difflib
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from scaler.api.address import socket_address, socket_path
+from scaler.errors import DaemonUnreachable, ScalerError
+
+API_VERSION = "2025-07-01"
+ARM_JOBS = (
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local/providers/Microsoft.App/jobs"
+)
+"""The daemon answers to any subscription and group; the CLI always names these."""
+
+CONNECT_S = 5.0
+ANSWER_S = 30.0
+"""How long one answer may take; a log that is followed has no such limit."""
+
+
+class RequestFailed(ScalerError):
+    """The daemon refused a request.
+
+    Attributes:
+        status: the HTTP status.
+        code: the word of the error body.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.exit_code = 2 if status == 400 else 1
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(
+        self, path: Path, *, connect_s: float = CONNECT_S, answer_s: float | None = ANSWER_S
+    ) -> None:
+        super().__init__("localhost", timeout=connect_s)
+        self._path = path
+        self._answer_s = answer_s
+
+    def connect(self) -> None:
+        """Connect within the time, then wait for answers as long as allowed."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        with socket_address(self._path) as address:
+            self.sock.connect(address)
+        self.sock.settimeout(self._answer_s)
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _error(status: int, raw: bytes) -> RequestFailed:
+    try:
+        error = json.loads(raw)["error"]
+        return RequestFailed(status, str(error["code"]), str(error["message"]))
+    except (ValueError, KeyError, TypeError):
+        return RequestFailed(status, "UnexpectedAnswer", f"the daemon answered with status {status}")
+
+
+class Client:
+    """Asks the daemon on a state directory.
+
+    Every method raises `DaemonUnreachable` when none answers, and `RequestFailed` when it refuses.
+    """
+
+    def __init__(self, state_dir: Path, *, connect_s: float = CONNECT_S, answer_s: float = ANSWER_S) -> None:
+        self._state_dir = state_dir
+        self._connect_s = connect_s
+        self._answer_s = answer_s
+
+    def _unreachable(self, why: str) -> DaemonUnreachable:
+        return DaemonUnreachable(
+            f"no daemon answers in '{self._state_dir}' ({why}); start one with "
+            f"'scaler run PATH --state-dir {self._state_dir}', or name another by --state-dir"
+        )
+
+    def _open(
+        self, method: str, target: str, body: object, answer_s: float | None
+    ) -> tuple[UnixConnection, http.client.HTTPResponse]:
+        path = socket_path(self._state_dir)
+        connection = UnixConnection(path, connect_s=self._connect_s, answer_s=answer_s)
+        headers = {"Accept": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.request(method, target, body=data, headers=headers)
+            return connection, connection.getresponse()
+        except TimeoutError as exc:
+            connection.close()
+            raise self._unreachable("it takes too long to answer") from exc
+        except (OSError, http.client.HTTPException) as exc:
+            connection.close()
+            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
+            raise self._unreachable(reason) from exc
+
+    def fetch(self, method: str, target: str, body: object = None, *, accept: int = 400) -> Any:
+        """Make one request and give the JSON of its answer; statuses from `accept` on are errors."""
+        connection, response = self._open(method, target, body, self._answer_s)
+        try:
+            raw = response.read()
+        except (OSError, http.client.HTTPException) as exc:
+            raise self._unreachable(f"its answer broke off: {type(exc).__name__}") from exc
+        finally:
+            connection.close()
+        if response.status >= accept:
+            raise _error(response.status, raw)
+        return json.loads(raw) if raw else None
+
+    def _arm(self, *segments: str, **query: str) -> str:
+        path = "/".join([ARM_JOBS, *map(_segment, segments)])
+        return f"{path}?{urlencode({'api-version': API_VERSION, **query})}"
+
+    def _pages(self, target: str) -> Iterator[Any]:
+        while target:
+            page = self.fetch("GET", target)
+            yield from page["value"]
+            link = urlsplit(page.get("nextLink") or "")
+            target = f"{link.path}?{link.query}" if link.path else ""
+
+    def health(self) -> Any:
+        """Give the health body, whether good or bad."""
+        return self.fetch("GET", "/scaler/health", accept=504)
+
+    def live_jobs(self) -> list[Any]:
+        """List all jobs as they live now."""
+        return list(self.fetch("GET", "/scaler/jobs")["value"])
+
+    def jobs(self) -> list[Any]:
+        """List all jobs as ARM resources."""
+        return list(self._pages(self._arm()))
+
+    def _about_job(self, job: str, method: str, target: str, body: object = None) -> Any:
+        try:
+            return self.fetch(method, target, body)
+        except RequestFailed as exc:
+            raise self._better(exc, job) from exc
+
+    def _better(self, exc: RequestFailed, job: str) -> RequestFailed:
+        """Say which job was meant, if it is the job that doesn't exist."""
+        if exc.status != 404 or exc.code != "ResourceNotFound":
+            return exc
+        names = [str(item["name"]) for item in self.live_jobs()]
+        near = difflib.get_close_matches(job.lower(), names, n=1)
+        if near:
+            hint = f"did you mean '{near[0]}'?"
+        else:
+            hint = f"there are: {', '.join(names)}" if names else "the daemon has no jobs"
+        return RequestFailed(404, exc.code, f"no job '{job}'; {hint}")
+
+    def job(self, job: str) -> Any:
+        """Give one job as an ARM resource."""
+        return self._about_job(job, "GET", self._arm(job))
+
+    def live_job(self, job: str) -> Any:
+        """Give one job as it lives now."""
+        return self._about_job(job, "GET", f"/scaler/jobs/{_segment(job)}")
+
+    def start(self, job: str, template: object = None) -> Any:
+        """Start one execution; gives its id and name."""
+        return self._about_job(job, "POST", self._arm(job, "start"), template)
+
+    def executions(self, job: str, *, limit: int | None = None) -> list[Any]:
+        """List a job's executions, newest first: all, or the first `limit`."""
+        self.job(job)
+        found: list[Any] = []
+        for item in self._pages(self._arm(job, "executions")):
+            if limit is not None and len(found) >= limit:
+                break
+            found.append(item)
+        return found
+
+    def execution(self, job: str, execution: str) -> Any:
+        """Give one execution."""
+        return self._about_job(job, "GET", self._arm(job, "executions", execution))
+
+    def stop(self, job: str, execution: str) -> Any:
+        """Ask one execution to stop."""
+        return self._about_job(job, "POST", self._arm(job, "executions", execution, "stop"))
+
+    def decisions(self, job: str, limit: int) -> list[Any]:
+        """List a job's latest decisions, newest first."""
+        target = f"/scaler/jobs/{_segment(job)}/decisions?limit={limit}"
+        return list(self._about_job(job, "GET", target)["value"])
+
+    def counts(self, job: str) -> Any:
+        """Give the number of a job's executions by status."""
+        return self._about_job(job, "GET", f"/scaler/jobs/{_segment(job)}/counts")
+
+    def logs(self, job: str, execution: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+        """Give pieces of the log as they come.
+
+        Raises:
+            ScalerError: the stream broke off before its end.
+        """
+        query = {"follow": "true" if follow else "false"} | ({} if tail is None else {"tail": str(tail)})
+        place = f"/scaler/jobs/{_segment(job)}/executions/{_segment(execution)}/logs"
+        answer_s = None if follow else self._answer_s
+        connection, response = self._open("GET", f"{place}?{urlencode(query)}", None, answer_s)
+        try:
+            if response.status >= 400:
+                raise self._better(_error(response.status, response.read()), job)
+            while piece := response.read1(65536):
+                yield piece
+        except (OSError, http.client.HTTPException) as exc:
+            raise ScalerError(f"the log of '{execution}' broke off; the daemon's log may say why") from exc
+        finally:
+            connection.close()

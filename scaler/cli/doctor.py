@@ -1,0 +1,186 @@
+"""Checks what the daemon needs on this machine, and says of each thing whether it is there.
+
+Asks the container engine by plain HTTP, so that the check works without any SDK installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scaler.cli import render
+from scaler.cli.options import client_options, connect, state_dir, wants_json
+from scaler.errors import DaemonUnreachable, ScalerError
+
+if TYPE_CHECKING:
+    import http.client
+
+PYTHON_MIN = (3, 11)
+ENGINE_S = 3.0
+"""How long the container engine may take to answer a ping."""
+
+CORE = ("aiohttp", "aiosqlite", "click", "cronsim", "pydantic", "ruamel.yaml", "structlog")
+EXTRAS = {
+    "azure-queue": "azure.storage.queue",
+    "azure-servicebus": "azure.servicebus",
+    "azure-identity": "azure.identity",
+    "kafka": "aiokafka",
+    "rabbitmq": "aio_pika",
+    "docker": "aiodocker",
+}
+DEFAULT_SOCKET = "/var/run/docker.sock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of the report. `state` is `ok`, `absent` (and not needed) or `broken`."""
+
+    name: str
+    state: str
+    message: str
+
+
+def _importable(module: str) -> bool:
+    import importlib.util
+
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def check_python() -> Check:
+    """Check the interpreter's version."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info[:2] >= PYTHON_MIN
+    wanted = ".".join(map(str, PYTHON_MIN))
+    text = version if good else f"{version} is too old; install Python {wanted} or newer"
+    return Check(name="python", state="ok" if good else "broken", message=text)
+
+
+def check_packages() -> Check:
+    """Check the packages that are always needed."""
+    missing = [name for name in CORE if not _importable(name)]
+    if missing:
+        text = f"missing: {', '.join(missing)}; run: pip install --force-reinstall queue-scaler"
+        return Check(name="packages", state="broken", message=text)
+    return Check(name="packages", state="ok", message=f"all {len(CORE)} are installed")
+
+
+def check_extras() -> Iterator[Check]:
+    """Check the SDKs, none of which is needed unless a job uses it."""
+    for extra, module in EXTRAS.items():
+        there = _importable(module)
+        text = "installed" if there else f"not installed; run: pip install 'queue-scaler[{extra}]'"
+        yield Check(name=f"extra {extra}", state="ok" if there else "absent", message=text)
+
+
+def _engine() -> tuple[str, http.client.HTTPConnection]:
+    """Give the engine's address and a connection to it.
+
+    Raises:
+        ValueError: an address of another kind.
+    """
+    import http.client
+    from urllib.parse import urlsplit
+
+    from scaler.cli.client import UnixConnection
+
+    address = os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
+    parts = urlsplit(address)
+    if parts.scheme == "unix":
+        return address, UnixConnection(Path(parts.path), connect_s=ENGINE_S, answer_s=ENGINE_S)
+    if parts.scheme in ("tcp", "http") and parts.hostname and not os.environ.get("DOCKER_TLS_VERIFY"):
+        return address, http.client.HTTPConnection(parts.hostname, parts.port or 2375, timeout=ENGINE_S)
+    raise ValueError(f"{parts.scheme or address}: cannot be checked from here")
+
+
+def check_engine(*, needed: bool) -> Check:
+    """Check that the container engine answers a ping."""
+    import http.client
+
+    bad = "broken" if needed else "absent"
+    try:
+        address, connection = _engine()
+    except ValueError as exc:
+        return Check(name="docker engine", state="absent", message=f"DOCKER_HOST {exc}")
+    try:
+        connection.request("GET", "/_ping")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as exc:
+        hint = "start it, or set DOCKER_HOST" + ("" if needed else " (not needed by the daemon that runs)")
+        text = f"{address}: {getattr(exc, 'strerror', None) or type(exc).__name__}; {hint}"
+        return Check(name="docker engine", state=bad, message=text)
+    finally:
+        connection.close()
+    if status != 200:
+        return Check(name="docker engine", state=bad, message=f"{address} answered with status {status}")
+    return Check(name="docker engine", state="ok", message=f"answers at {address}")
+
+
+def check_state_dir(place: Path) -> Check:
+    """Check that the state directory can be written, or made."""
+    folder = place.absolute()
+    made = folder.is_dir()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            text = str(place) if made else f"{place} will be made"
+            return Check(name="state directory", state="ok", message=text)
+    except OSError as exc:
+        text = f"{folder}: {exc.strerror}; give another --state-dir"
+        return Check(name="state directory", state="broken", message=text)
+
+
+def check_daemon() -> tuple[Check, dict[str, Any] | None]:
+    """Check whether a daemon answers, and how it is; gives its health, if it told it."""
+    try:
+        health: dict[str, Any] = connect().health()
+    except DaemonUnreachable as exc:
+        return Check(name="daemon", state="absent", message=str(exc)), None
+    except ScalerError as exc:
+        return Check(name="daemon", state="broken", message=str(exc)), None
+    sick = [f"executor {e['name']}: {e['message']}" for e in health["executors"] if not e["ok"]]
+    faults = [*sick, *health["fileFaults"]]
+    text = f"version {health['version']}, up {health['uptimeSeconds']:.0f} s" + "".join(
+        f"; {f}" for f in faults
+    )
+    return Check(name="daemon", state="ok" if health["ok"] else "broken", message=text), health
+
+
+def _needs_engine(health: dict[str, Any] | None) -> bool:
+    """Docker is the default executor; a daemon that runs without it shows that it is not needed here."""
+    return health is None or any(entry["name"] == "docker" for entry in health["executors"])
+
+
+@click.command(epilog="\b\nExamples:\n  scaler doctor\n  scaler doctor --state-dir /var/lib/scaler -o json\n")
+@client_options
+@click.pass_context
+def doctor(ctx: click.Context) -> None:
+    """Check what the daemon needs on this machine.
+
+    Looks at Python, packages and extras, the Docker engine (DOCKER_HOST or its usual socket), the state
+    directory and the daemon. Exit code 1 if something needed is broken; a daemon that doesn't run is not.
+    """
+    daemon, health = check_daemon()
+    checks = [
+        check_python(),
+        check_packages(),
+        *check_extras(),
+        check_engine(needed=_needs_engine(health)),
+        check_state_dir(state_dir()),
+        daemon,
+    ]
+    if wants_json():
+        render.print_json([{"name": c.name, "state": c.state, "message": c.message} for c in checks])
+    else:
+        render.table(("CHECK", "STATE", "MESSAGE"), [(c.name, c.state, c.message) for c in checks])
+    ctx.exit(1 if any(check.state == "broken" for check in checks) else 0)

@@ -1,0 +1,141 @@
+"""Commands about executions: list, show, stop, logs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from scaler.cli import render
+from scaler.cli.complete import complete_job
+from scaler.cli.lazy import LazyGroup
+from scaler.cli.options import client_options, connect, wants_json
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "list": ("scaler.cli.executions:list_executions", "List the executions of a job, newest first."),
+        "show": ("scaler.cli.executions:show", "Show one execution and its replicas."),
+        "stop": ("scaler.cli.executions:stop", "Ask an execution to stop."),
+        "logs": ("scaler.cli.executions:logs", "Print the log of an execution."),
+    },
+    epilog="\b\nExamples:\n  scaler execution list orders\n  scaler execution logs orders orders-br3gnpe -f\n",
+)
+@client_options
+def execution() -> None:
+    """List, show and stop executions, read their logs."""
+
+
+@click.command(
+    epilog="\b\nExamples:\n  scaler execution list orders\n  scaler execution list orders --limit 5 -o json\n"
+)
+@client_options
+@click.argument("job", shell_complete=complete_job)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
+def list_executions(job: str, limit: int | None) -> None:
+    """List the executions of JOB that are kept, newest first.
+
+    With -o json: a list of Container Apps resources.
+    """
+    found = connect().executions(job, limit=limit)
+    if wants_json():
+        render.print_json(found)
+        return
+    columns = ("NAME", "STATUS", "STARTED", "DURATION", "REASON")
+    rows = [_row(item) for item in found]
+    render.table(columns, rows, empty=f"'{job}' has no executions yet.")
+
+
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    properties = item["properties"]
+    return (
+        item["name"],
+        properties["status"],
+        render.clock_text(properties.get("startTime")),
+        render.ran_for(properties),
+        properties.get("reason"),
+    )
+
+
+@click.command(
+    epilog="\b\nExamples:\n  scaler execution show orders orders-br3gnpe\n"
+    "  scaler execution show orders orders-br3gnpe -o json\n"
+)
+@client_options
+@click.argument("job", shell_complete=complete_job)
+@click.argument("execution")
+def show(job: str, execution: str) -> None:
+    """Show EXECUTION of JOB: its outcome, what it ran, and its replicas."""
+    item = connect().execution(job, execution)
+    if wants_json():
+        render.print_json(item)
+        return
+    properties = item["properties"]
+    containers = (properties.get("template") or {}).get("containers") or [{}]
+    words = [*(containers[0].get("command") or []), *(containers[0].get("args") or [])]
+    render.pairs(
+        [
+            ("Name", item["name"]),
+            ("Status", properties["status"]),
+            ("Reason", properties.get("reason")),
+            ("Message", properties.get("message")),
+            ("Started", render.clock_text(properties.get("startTime"))),
+            ("Ended", render.clock_text(properties.get("endTime"))),
+            ("Duration", render.ran_for(properties)),
+            ("Image", containers[0].get("image")),
+            ("Command", " ".join(words)),
+        ]
+    )
+    click.echo()
+    rows = [_replica_row(replica) for replica in _replicas(properties)]
+    render.table(("REPLICA", "STATUS", "EXIT CODE", "MORE"), rows, empty="No replica yet.")
+
+
+def _replicas(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    return list((properties.get("detailedStatus") or {}).get("replicas") or [])
+
+
+def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
+    container = (replica.get("containers") or [{}])[0]
+    more = container.get("additionalInformation")
+    return replica.get("name"), container.get("status"), container.get("code"), more
+
+
+@click.command(epilog="\b\nExamples:\n  scaler execution stop orders orders-br3gnpe\n")
+@client_options
+@click.argument("job", shell_complete=complete_job)
+@click.argument("execution")
+def stop(job: str, execution: str) -> None:
+    """Ask EXECUTION of JOB to stop; one that has ended is left as it is.
+
+    Doesn't wait: its replicas get the time that the daemon grants for ending.
+    """
+    item = connect().stop(job, execution)
+    if wants_json():
+        render.print_json(item)
+        return
+    status = item["properties"]["status"]
+    if status in ("Succeeded", "Failed", "Stopped"):
+        click.echo(f"{item['name']}: already {status}")
+    else:
+        click.echo(f"{item['name']}: stop requested")
+
+
+@click.command(
+    epilog="\b\nExamples:\n  scaler execution logs orders orders-br3gnpe --tail 20\n"
+    "  scaler execution logs orders orders-br3gnpe --follow\n"
+)
+@client_options
+@click.argument("job", shell_complete=complete_job)
+@click.argument("execution")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the execution ends.")
+@click.option(
+    "--tail", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines of a replica."
+)
+def logs(job: str, execution: str, follow: bool, tail: int | None) -> None:
+    """Print the log of EXECUTION of JOB, one replica after the other."""
+    for piece in connect().logs(job, execution, tail=tail, follow=follow):
+        sys.stdout.buffer.write(piece)
+        sys.stdout.flush()

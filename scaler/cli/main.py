@@ -1,0 +1,93 @@
+"""The tree of commands, and the last fence: whatever happens, a user's mistake shows no traceback.
+
+Nothing heavy is imported here: `scaler --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from scaler.cli.lazy import INTERRUPTED, LazyGroup
+from scaler.cli.options import output_option, state_dir_option
+
+COMMANDS = {
+    "run": ("scaler.cli.files:run", "Run the daemon on job files."),
+    "validate": ("scaler.cli.files:validate", "Check job files and list every fault."),
+    "plan": ("scaler.cli.plan:plan", "Poll once and say what would start and why."),
+    "job": ("scaler.cli.jobs:job", "List, show and start jobs."),
+    "execution": ("scaler.cli.executions:execution", "List, show and stop executions, read their logs."),
+    "why": ("scaler.cli.why:why", "Explain the latest decisions of a job."),
+    "scalers": ("scaler.cli.scalers:scalers", "List the known scalers, or the parameters of one."),
+    "doctor": ("scaler.cli.doctor:doctor", "Check what the daemon needs on this machine."),
+    "demo": ("scaler.cli.demo:demo", "Flood a queue and watch executions drain it."),
+    "completion": ("scaler.cli.completion:completion", "Print the completion script of a shell."),
+}
+
+EPILOG = """\b
+Examples:
+  scaler run jobs/                  start the daemon on a folder of job files
+  scaler job list                   ask it what it does
+  scaler why orders                 ask it for its reasons
+
+\b
+Exit codes: 0 done, 1 failed, 2 wrong use or file, 3 no daemon answers.
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@state_dir_option
+@output_option
+@click.version_option(package_name="queue-scaler", prog_name="scaler")
+def cli() -> None:
+    """Azure Container Apps jobs, anywhere Docker runs.
+
+    `run` polls the sources of your job files and starts an execution for each piece of work. The commands
+    `job`, `execution` and `why` ask the daemon that runs on a state directory.
+    """
+
+
+def _hush_stdout() -> None:
+    """Keep the interpreter from complaining about a closed pipe when it flushes at its end."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, sys.stdout.fileno())
+    os.close(sink)
+
+
+def _unexpected(exc: Exception) -> int:
+    if os.environ.get("SCALER_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+        return 1
+    text = " ".join(str(exc).split())
+    click.echo(f"Error: unexpected {type(exc).__name__}: {text}", err=True)
+    click.echo("This is a fault of ours; run with SCALER_DEBUG=1 for the traceback.", err=True)
+    return 1
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code; never raises."""
+    try:
+        try:
+            cli.main(args=None if args is None else list(args), prog_name="scaler")
+        finally:
+            sys.stdout.flush()
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    except BrokenPipeError:
+        _hush_stdout()
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as exc:  # noqa: BLE001 - the last fence: a user sees no traceback
+        return _unexpected(exc)
+    return 0
