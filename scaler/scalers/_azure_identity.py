@@ -81,13 +81,16 @@ async def open_credential(identity: str) -> AsyncIterator[IdentityCredential]:
     if identity.startswith("/"):
         inner = ManagedIdentityCredential(identity_config={"resource_id": identity})
     else:
-        client = None if identity.lower() == SYSTEM else identity
+        keys = (
+            ()
+            if identity.lower() == SYSTEM
+            else ("managed_identity_client_id", "workload_identity_client_id")
+        )
         inner = DefaultAzureCredential(
-            managed_identity_client_id=client,
-            workload_identity_client_id=client,
             exclude_powershell_credential=True,
             exclude_developer_cli_credential=True,
             exclude_visual_studio_code_credential=True,
+            **dict.fromkeys(keys, identity),
         )
     async with IdentityCredential(identity, inner) as credential:
         yield credential
