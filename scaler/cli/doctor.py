@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaler.cli import render
+from scaler.cli.engine_address import engine_address
 from scaler.cli.options import client_options, connect, state_dir, wants_json
 from scaler.errors import DaemonUnreachable, ScalerError
 
@@ -35,7 +36,6 @@ EXTRAS = {
     "rabbitmq": "aio_pika",
     "docker": "aiodocker",
 }
-DEFAULT_SOCKET = "/var/run/docker.sock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +93,13 @@ def _engine() -> tuple[str, http.client.HTTPConnection]:
 
     from scaler.cli.client import UnixConnection
 
-    address = os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
+    address = engine_address(os.environ)
     parts = urlsplit(address)
     if parts.scheme == "unix":
         return address, UnixConnection(Path(parts.path), connect_s=ENGINE_S, answer_s=ENGINE_S)
     if parts.scheme in ("tcp", "http") and parts.hostname and not os.environ.get("DOCKER_TLS_VERIFY"):
         return address, http.client.HTTPConnection(parts.hostname, parts.port or 2375, timeout=ENGINE_S)
-    raise ValueError(f"{parts.scheme or address}: cannot be checked from here")
+    raise ValueError(f"{address}: an address of this kind cannot be checked from here")
 
 
 def check_engine(*, needed: bool) -> Check:
@@ -110,7 +110,7 @@ def check_engine(*, needed: bool) -> Check:
     try:
         address, connection = _engine()
     except ValueError as exc:
-        return Check(name="docker engine", state="absent", message=f"DOCKER_HOST {exc}")
+        return Check(name="docker engine", state="absent", message=str(exc))
     try:
         connection.request("GET", "/_ping")
         status = connection.getresponse().status
@@ -167,7 +167,7 @@ def _needs_engine(health: dict[str, Any] | None) -> bool:
 def doctor(ctx: click.Context) -> None:
     """Check what the daemon needs on this machine.
 
-    Looks at Python, packages and extras, the Docker engine (DOCKER_HOST or its usual socket), the state
+    Looks at Python, packages and extras, the Docker engine (found as `docker` finds it), the state
     directory and the daemon. Exit code 1 if something needed is broken; a daemon that doesn't run is not.
     """
     daemon, health = check_daemon()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 from scaler.cli import completion, doctor, main
 from scaler.cli.complete import complete_job
+from scaler.cli.engine_address import engine_address
 from scaler.cli.plan import planned_body
 from scaler.errors import DaemonUnreachable
 from scaler.model.decision import RuleVerdict
@@ -270,3 +272,16 @@ def test_interrupting_a_followed_log_ends_with_130(daemon: Daemon) -> None:
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=20)
     assert (process.returncode, b"Traceback" in err) == (130, False)
+
+
+def test_the_engine_is_looked_for_where_docker_looks(tmp_path: Path) -> None:
+    env = {"DOCKER_CONFIG": str(tmp_path)}
+    assert engine_address(env) == "unix:///var/run/docker.sock"
+    (tmp_path / "config.json").write_text('{"currentContext": "mine"}')
+    assert engine_address(env) == "unix:///var/run/docker.sock"
+    meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"mine").hexdigest()
+    meta.mkdir(parents=True)
+    (meta / "meta.json").write_text('{"Endpoints": {"docker": {"Host": "unix:///run/mine.sock"}}}')
+    assert engine_address(env) == "unix:///run/mine.sock"
+    assert engine_address(env | {"DOCKER_CONTEXT": "default"}) == "unix:///var/run/docker.sock"
+    assert engine_address(env | {"DOCKER_HOST": "tcp://there:2375"}) == "tcp://there:2375"
