@@ -168,6 +168,7 @@ def _rule_faults(root: Node, secrets: SecretsReading, context: LoadContext) -> l
         rule = _rule(node)
         _resolved, found = check_rule(rule, secrets=secrets.values, env=env, registry=context.scalers)
         incomplete = bool(secrets.faults) or any(ref.secret not in secrets.values for ref in rule.auth)
+        incomplete |= node["auth"].is_set and not isinstance(node["auth"].value, list)
         for fault in found:
             if incomplete and not fault.at_key and fault.path != ("type",):
                 continue

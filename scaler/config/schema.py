@@ -1,6 +1,6 @@
-"""Generates the JSON Schema of job files, which gives editors completion and checks while typing.
+"""Generates the JSON Schemas of job files and settings: completion and checks in editors while typing.
 
-`python -m scaler.config.schema` writes `config/scaler.schema.json`; a test fails if that is out of date.
+`python -m scaler.config.schema` writes them into `config/`; a test fails if they are out of date.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from scaler.config.settings_wire import SettingsWire
 from scaler.plugins import SCALERS
 from scaler.wire.job import HOISTED, JobWire
 from scaler.wire.metadata import TriggerMetadata
 
-SCHEMA_FILE = Path("config") / "scaler.schema.json"
+FOLDER = Path("config")
+JOB_SCHEMA_FILE = "scaler.schema.json"
+SETTINGS_SCHEMA_FILE = "settings.schema.json"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
 
 
@@ -40,7 +44,7 @@ def job_schema() -> dict[str, Any]:
     rule["properties"]["type"] = {"type": "string", "examples": SCALERS.known()}
     rule["allOf"] = [_rule_schema(name) for name in SCALERS.known()]
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": _DIALECT,
         "title": "Container Apps job of the queue scaler",
         **{key: value for key, value in schema.items() if key != "title"},
     }
@@ -74,15 +78,29 @@ def _rule_schema(name: str) -> dict[str, Any]:
     return {"if": condition, "then": {"properties": {"metadata": metadata}}}
 
 
-def schema_text() -> str:
-    """Write the schema as it stands in the file."""
-    return json.dumps(job_schema(), indent=2, ensure_ascii=False) + "\n"
+def settings_schema() -> dict[str, Any]:
+    """Make the schema of the daemon's settings file."""
+    schema = SettingsWire.model_json_schema(by_alias=True)
+    for definition in [schema, *schema["$defs"].values()]:
+        _allow_null(definition)
+    return {
+        "$schema": _DIALECT,
+        **schema,
+        "title": "Settings of the queue scaler",
+    }
+
+
+def schema_files() -> dict[str, str]:
+    """Write both schemas as they stand in their files, by file name."""
+    schemas = {JOB_SCHEMA_FILE: job_schema(), SETTINGS_SCHEMA_FILE: settings_schema()}
+    return {name: json.dumps(schema, indent=1, ensure_ascii=False) + "\n" for name, schema in schemas.items()}
 
 
 def main(arguments: list[str]) -> int:
-    """Write the schema file, or the one named."""
-    target = Path(arguments[0]) if arguments else SCHEMA_FILE
-    target.write_text(schema_text(), encoding="utf-8")
+    """Write the schema files into `config`, or into the folder named."""
+    folder = Path(arguments[0]) if arguments else FOLDER
+    for name, text in schema_files().items():
+        (folder / name).write_text(text, encoding="utf-8")
     return 0
 
 

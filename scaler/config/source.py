@@ -80,7 +80,7 @@ def decode(raw: bytes) -> str:
         UnreadableText: it is no UTF-8 text of reasonable size.
     """
     if len(raw) > MAX_BYTES:
-        raise UnreadableText(None, f"{len(raw)} bytes; job files have at most {MAX_BYTES}")
+        raise UnreadableText(None, f"{len(raw)} bytes or more; job files have at most {MAX_BYTES}")
     if b"\0" in raw:
         raise UnreadableText(None, "not a text file; write YAML")
     try:

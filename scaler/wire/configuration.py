@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema
+from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 
 from scaler.model.job import Registry
-from scaler.wire.base import Count, Seconds, Text, WireModel, Word, read_text
+from scaler.wire.base import Count, Seconds, Text, Unsupported, WireModel, Word, read_text
 from scaler.wire.trigger import EventWire, ManualWire, ScheduleWire
 
 SecretText = Annotated[
@@ -99,7 +99,7 @@ class ConfigurationWire(WireModel):
     """Image registries."""
     identity_settings: tuple[IdentitySettingWire, ...] = ()
     """Accepted and not used."""
-    dapr: tuple[SecretStr, ...] | None = Field(default=None, max_length=0)
+    dapr: Unsupported = None
     """Not supported for jobs."""
 
     @property

@@ -24,11 +24,13 @@ class WireFault:
         path: keys and list indexes that lead to it.
         message: what was got and what to do; may still hold values, which the caller must mask if secret.
         at_key: whether the key is at fault rather than its value.
+        meant: for an unknown key, the path that was probably meant.
     """
 
     path: Path
     message: str
     at_key: bool = False
+    meant: Path | None = None
 
 
 def where(path: Path) -> str:
@@ -83,11 +85,9 @@ def _reword(model: type[BaseModel], item: Mapping[str, typing.Any]) -> WireFault
     path: Path = tuple(item["loc"])
     kind, ctx = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
-        return WireFault(path=path, message=_unknown(model, path), at_key=True)
+        return _unknown(model, path)
     if kind == "missing":
         return WireFault(path=path, message=_missing(model, path))
-    if kind == "too_long":
-        return WireFault(path=path, message="not supported; remove it")
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         message = f"got {show(item['input'])}; write a mapping of 'key: value' lines"
     elif kind in ("list_type", "tuple_type"):
@@ -101,7 +101,7 @@ def _reword(model: type[BaseModel], item: Mapping[str, typing.Any]) -> WireFault
 
 def _choice(got: object, expected: str) -> str:
     words = expected.replace("' or '", "', '").strip("'").split("', '")
-    near = difflib.get_close_matches(str(got).lower(), [word.lower() for word in words], n=1)
+    near = difflib.get_close_matches(str(got).lower(), [word.lower() for word in words], n=1, cutoff=0.7)
     match = next((word for word in words if near and word.lower() == near[0]), None)
     hint = f"did you mean '{match}'?" if match else f"write one of {', '.join(words)}"
     return f"got {show(got)}; {hint}"
@@ -110,15 +110,26 @@ def _choice(got: object, expected: str) -> str:
 def nearest(word: str, known: typing.Iterable[str]) -> str:
     """Suggest what was meant: `did you mean 'x'?`, or all that is known."""
     names = sorted(known)
+    match = _nearest(word, names)
+    return f"did you mean '{match}'?" if match else f"known here: {', '.join(names)}"
+
+
+def _nearest(word: str, names: list[str]) -> str | None:
     lower = {name.lower(): name for name in names}
     near = difflib.get_close_matches(word.lower(), lower, n=1)
-    return f"did you mean '{lower[near[0]]}'?" if near else f"known here: {', '.join(names)}"
+    return lower[near[0]] if near else None
 
 
-def _unknown(model: type[BaseModel], path: Path) -> str:
+def _unknown(model: type[BaseModel], path: Path) -> WireFault:
     owner = _model_at(model, path[:-1])
-    known = () if owner is None else _fields(owner)
-    return f"unknown key; {nearest(str(path[-1]), known)}"
+    known = [] if owner is None else list(_fields(owner))
+    match = _nearest(str(path[-1]), known)
+    return WireFault(
+        path=path,
+        message=f"unknown key; {nearest(str(path[-1]), known)}",
+        at_key=True,
+        meant=(*path[:-1], match) if match else None,
+    )
 
 
 def _missing(model: type[BaseModel], path: Path) -> str:

@@ -17,7 +17,7 @@ from scaler.wire.checks import check_job
 from scaler.wire.configuration import ConfigurationWire, TriggerType
 from scaler.wire.document import document_text
 from scaler.wire.extension import ExtensionWire, StrategyWire
-from scaler.wire.faults import Node, WireFault, pydantic_faults
+from scaler.wire.faults import Node, Path, WireFault, pydantic_faults
 from scaler.wire.template import TemplateWire
 from scaler.wire.trigger import EventWire, ScheduleWire
 
@@ -178,19 +178,26 @@ def read_job(document: object, *, needs_image: bool = True) -> JobReading:
     except ValidationError as exc:
         faults += pydantic_faults(JobWire, exc)
     root = Node(value)
+    meant = tuple(fault.meant for fault in faults if fault.meant)
     faults += [fault for fault in check_job(root, needs_image=needs_image) if not _covered(fault, faults)]
     reading = JobReading(job=job, root=root, hoisted=hoisted, faults=())
     return JobReading(
         job=None if faults else job,
         root=root,
         hoisted=hoisted,
-        faults=tuple(reading.authored(fault) for fault in faults),
+        faults=tuple(reading.authored(fault) for fault in faults if not _follows(fault, meant)),
     )
 
 
 def _covered(fault: WireFault, known: list[WireFault]) -> bool:
     """Say whether a fault only repeats another one of the same place."""
     return any(other.path == fault.path for other in known)
+
+
+def _follows(fault: WireFault, meant: tuple[Path, ...]) -> bool:
+    """Say whether something is missing only because its key, or one around it, is misspelled."""
+    is_missing = fault.message.startswith("missing")
+    return is_missing and any(fault.path[: len(path)] == path for path in meant)
 
 
 def _arrange(document: dict[str, object]) -> tuple[dict[str, object], frozenset[str], list[WireFault]]:

@@ -45,7 +45,7 @@ def check_rule(
     faults = [
         WireFault(
             path=_place(rule, fault.key, in_auth=fault.in_auth),
-            message=fault.message,
+            message="missing; add it" if fault.message == "missing" else fault.message,
             at_key=not fault.in_auth and fault.message.startswith("unknown"),
         )
         for fault in found

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
-
 from scaler.model.job import Container, EnvVar, Resources
-from scaler.wire.base import Cores, Memory, Text, WireModel, Word, parse_memory
+from scaler.wire.base import Cores, Memory, Text, Unsupported, WireModel, Word, parse_memory
 
 
 class EnvWire(WireModel):
@@ -53,9 +51,9 @@ class ContainerWire(WireModel):
     """Environment variables."""
     resources: ResourcesWire = ResourcesWire()
     """Limits; 0.5 core and 1Gi when left out."""
-    probes: tuple[SecretStr, ...] = Field(default=(), max_length=0)
+    probes: Unsupported = None
     """Not supported: leave it out."""
-    volume_mounts: tuple[SecretStr, ...] = Field(default=(), max_length=0)
+    volume_mounts: Unsupported = None
     """Not supported: leave it out."""
 
     def to_model(self, default_name: str) -> Container:
@@ -75,7 +73,7 @@ class TemplateWire(WireModel):
 
     containers: tuple[ContainerWire, ...]
     """The container to run; one."""
-    init_containers: tuple[SecretStr, ...] = Field(default=(), max_length=0)
+    init_containers: Unsupported = None
     """Not supported: leave it out."""
-    volumes: tuple[SecretStr, ...] = Field(default=(), max_length=0)
+    volumes: Unsupported = None
     """Not supported: leave it out."""

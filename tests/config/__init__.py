@@ -1,0 +1,1 @@
+"""Tests of job files and settings."""

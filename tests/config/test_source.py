@@ -1,0 +1,97 @@
+"""YAML with positions and variables."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaler.config.faults import mask, parse_where
+from scaler.config.source import Position, read_documents
+
+
+def _value(text: str, **env: str) -> object:
+    (document,), broken = read_documents(text, env)
+    assert broken is None
+    assert document.faults == []
+    return document.value
+
+
+def test_every_key_and_value_has_its_place() -> None:
+    (document,), _broken = read_documents("a:\n  - b: 1\n    c: [x, y]\n", {})
+    assert document.locate(("a", 0, "c"), at_key=True) == Position(3, 5)
+    assert document.locate(("a", 0, "c", 1)) == Position(3, 12)
+    assert document.locate(("a", 0, "missing")) == Position(2, 5)
+    assert document.locate(("elsewhere",)) == Position(1, 1)
+
+
+def test_numbers_stay_as_they_are_written() -> None:
+    assert _value("[1.10, 007, 1e3, true, ~, no, 2026-01-01]") == [
+        "1.10",
+        "007",
+        "1e3",
+        True,
+        None,
+        "no",
+        "2026-01-01",
+    ]
+
+
+def test_numbers_are_numbers_where_asked_for() -> None:
+    (document,), _broken = read_documents('[1, 0.5, "1", "${N}", x]\n', {"N": "5"}, numbers=True)
+    assert document.value == [1, 0.5, "1", "5", "x"]
+    (document,), _broken = read_documents("n: ${N}\n", {"N": "5"}, numbers=True)
+    assert document.value == {"n": 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("${A}", "one"),
+        ("x${A}y${A}z", "xoneyonez"),
+        ("${NO:-two}", "two"),
+        ("${EMPTY:-two}", "two"),
+        ("${NO:-}", ""),
+        ("$${A}", "${A}"),
+        ("$A $(A) $", "$A $(A) $"),
+        ("'${A}'", "one"),
+        ("|\n  ${A}\n", "one\n"),
+        ("${YAML}", "x: [1"),
+    ],
+)
+def test_variables_are_filled_in(text: str, expected: str) -> None:
+    assert _value(f"v: {text}", A="one", EMPTY="", YAML="x: [1") == {"v": expected}
+
+
+def test_merge_keys_give_way_to_own_ones() -> None:
+    text = "base: &b {x: 1, y: 2}\nown: {<<: *b, y: 3}\nmany: {<<: [*b, {z: 4}]}\n"
+    assert _value(text) == {
+        "base": {"x": "1", "y": "2"},
+        "own": {"x": "1", "y": "3"},
+        "many": {"x": "1", "y": "2", "z": "4"},
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=80))
+def test_no_text_raises(text: str) -> None:
+    documents, broken = read_documents(text, {})
+    assert isinstance(documents, list)
+    assert broken is None or broken.message
+
+
+@pytest.mark.parametrize(
+    ("message", "secrets", "expected"),
+    [
+        ("got 'hunter2'; no", ["hunter2"], "got '***'; no"),
+        ("got '5'; write 15", ["5"], "got '***'; write 15"),
+        ("got 'amqp://user:very-long-pas…'", ["amqp://user:very-long-password"], "got '***…'"),
+        ("two\nlines", [""], "two lines"),
+    ],
+)
+def test_secrets_are_masked(message: str, secrets: list[str], expected: str) -> None:
+    assert mask(message, secrets) == expected
+
+
+def test_paths_are_read_back() -> None:
+    assert parse_where("x-scaler.docker.mounts[0]") == ("x-scaler", "docker", "mounts", 0)

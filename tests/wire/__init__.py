@@ -1,0 +1,1 @@
+"""Tests of the shapes that people and clients write."""
