@@ -1,0 +1,249 @@
+"""The parts of the docker executor that need no engine: settings, mounts, names, certificates, arithmetic."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executors._docker_config import mount_fault
+from executors._docker_endpoint import find_endpoint
+from executors._docker_images import full_name, registry_of
+from executors._docker_settings import PullPolicy, parse_settings
+from executors._docker_watch import exit_of
+from executors._labels import labels_of, owner_filter, replica_of
+from executors._limiter import Aimd, Limiter
+from executors.docker import EXECUTOR, check
+from scaler.errors import ConfigError
+from scaler.model.job import Container, DockerOptions, Job, ManualTrigger, Template
+from scaler.model.names import LABEL_INSTANCE, LABEL_REPLICA
+from scaler.model.replica import ReplicaExit
+from scaler.plugins import EXECUTORS
+from scaler.testing.executor_contract import make_spec
+
+# settings
+
+
+def test_the_plugin_is_found_by_its_name() -> None:
+    assert EXECUTORS.load("docker") is EXECUTOR
+
+
+def test_defaults_are_closed_and_bounded() -> None:
+    settings = parse_settings({})
+    assert (settings.host, settings.allowed_mounts, settings.pids_limit) == (None, (), 512)
+    assert (settings.log_max_size, settings.log_max_file, settings.init) == ("10m", 2, True)
+    assert (settings.pull_policy, settings.max_concurrent_launches) == (PullPolicy.IF_NOT_PRESENT, 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"pidLimit": 5}, "executors.docker.pidLimit: unknown setting; did you mean 'pidsLimit'?"),
+        ({"pidsLimit": 0}, "executors.docker.pidsLimit: got 0; give a whole number of at least 1"),
+        ({"pidsLimit": True}, "executors.docker.pidsLimit: got True; give a whole number of at least 1"),
+        ({"logMaxSize": "10 MB"}, "executors.docker.logMaxSize: got '10 MB'; give a number and k, m or g"),
+        ({"allowedMounts": "/srv"}, "executors.docker.allowedMounts: got '/srv'; give a list of absolute"),
+        ({"allowedMounts": ["srv"]}, "executors.docker.allowedMounts: got ['srv']; give a list of absolute"),
+        ({"pullPolicy": "Always"}, "executors.docker.pullPolicy: got 'Always'; give ifNotPresent, always or"),
+        ({"init": "yes"}, "executors.docker.init: got 'yes'; give true or false"),
+        ({"host": "ssh://far"}, "executors.docker.host: got 'ssh://far'; give an address that begins with"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(settings)
+    assert str(caught.value).startswith(text)
+
+
+# mounts
+
+
+@pytest.mark.parametrize(
+    ("mount", "fault"),
+    [
+        ("{root}/open/x:/data", None),
+        ("{root}/open:/data:ro", None),
+        ("{root}/openly:/data", "is not below a folder"),
+        ("{root}/open/../closed:/data", "is not below a folder"),
+        ("{root}/open/link:/data", "is not below a folder"),
+        ("{root}/open:/", "root cannot be replaced"),
+        ("{root}/open:/data:rshared", "got the option 'rshared'"),
+        ("volume:/data", "write it as /host/path"),
+        ("{root}/open", "write it as /host/path"),
+    ],
+)
+def test_a_mount_is_allowed_below_its_folder_only(tmp_path: Path, mount: str, fault: str | None) -> None:
+    for name in ("open", "openly", "closed"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "open" / "link").symlink_to(tmp_path / "closed")
+    found = mount_fault(mount.format(root=tmp_path), (str(tmp_path / "open"),))
+    assert (found is None) == (fault is None)
+    assert (fault or "") in (found or "")
+
+
+def test_check_names_each_refused_mount() -> None:
+    job = Job(
+        name="reader",
+        trigger=ManualTrigger(),
+        template=Template(
+            container=Container(name="main", image="a"),
+            docker=DockerOptions(mounts=("/srv/a:/a", "/etc:/b")),
+        ),
+        replica_timeout=timedelta(minutes=1),
+    )
+    assert check(job, {"allowedMounts": ["/srv"]}) == (
+        (
+            "x-scaler.docker.mounts[1]",
+            "host path /etc is not below a folder of executors.docker.allowedMounts (/srv)",
+        ),
+    )
+
+
+# names
+
+
+@pytest.mark.parametrize(
+    ("image", "registry", "full"),
+    [
+        ("alpine", "docker.io", "docker.io/library/alpine"),
+        ("alpine:3.20", "docker.io", "docker.io/library/alpine:3.20"),
+        ("me/app@sha256:00", "docker.io", "docker.io/me/app@sha256:00"),
+        ("docker.io/me/app", "docker.io", "docker.io/me/app"),
+        ("index.docker.io/me/app", "docker.io", "docker.io/me/app"),
+        ("localhost/app", "localhost", "localhost/app"),
+        ("127.0.0.1:5000/app:1", "127.0.0.1:5000", "127.0.0.1:5000/app:1"),
+        ("mine.azurecr.io/team/app:2", "mine.azurecr.io", "mine.azurecr.io/team/app:2"),
+    ],
+)
+def test_an_image_name_tells_its_registry(image: str, registry: str, full: str) -> None:
+    assert (registry_of(image), full_name(image)) == (registry, full)
+
+
+def test_our_labels_win_and_lead_back() -> None:
+    spec = replace(make_spec(["true"]), labels={LABEL_INSTANCE: "other", "team": "blue"})
+    labels = labels_of(spec, "me")
+    assert (labels["team"], labels[LABEL_INSTANCE], labels[LABEL_REPLICA]) == ("blue", "me", spec.replica_id)
+    assert (replica_of(labels, "me"), replica_of(labels, "other")) == (spec.replica_id, None)
+    assert owner_filter("me") == {"label": [f"{LABEL_INSTANCE}=me"]}
+
+
+# the engine's address
+
+
+def test_the_setting_wins_over_the_environment() -> None:
+    assert find_endpoint("unix:///a.sock", {"DOCKER_HOST": "unix:///b.sock"}).url == "unix:///a.sock"
+    assert find_endpoint(None, {"DOCKER_HOST": "unix:///b.sock"}).url == "unix:///b.sock"
+
+
+def test_the_current_docker_context_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from docker.context.config import get_context_id
+
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"currentContext": "far"}))
+    meta = tmp_path / "contexts" / "meta" / get_context_id("far")
+    meta.mkdir(parents=True)
+    endpoints = {"docker": {"Host": "unix:///far.sock", "SkipTLSVerify": False}}
+    (meta / "meta.json").write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints}))
+    assert find_endpoint(None, {}).url == "unix:///far.sock"
+    with pytest.raises(ConfigError, match="DOCKER_CONTEXT=near: no such docker context"):
+        find_endpoint(None, {"DOCKER_CONTEXT": "near"})
+
+
+def test_missing_certificates_are_named(tmp_path: Path) -> None:
+    env = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}
+    with pytest.raises(ConfigError, match=r"ca\.pem.*No such file"):
+        find_endpoint("tcp://far:2376", env)
+    assert find_endpoint("unix:///a.sock", env).tls is None
+
+
+def test_an_address_by_ssh_is_refused_with_a_way_out() -> None:
+    with pytest.raises(ConfigError, match="forward a remote socket"):
+        find_endpoint(None, {"DOCKER_HOST": "ssh://me@far"})
+
+
+# how a container ended
+
+
+def described(**state: Any) -> dict[str, Any]:
+    full = {"Status": "exited", "ExitCode": 0, "OOMKilled": False, "Error": ""} | state
+    return {"State": full, "HostConfig": {"Memory": 64 << 20}}
+
+
+@pytest.mark.parametrize(
+    ("state", "ended"),
+    [
+        ({"Status": "running"}, None),
+        ({"Status": "created"}, None),
+        ({}, ReplicaExit(code=0, reason="Completed")),
+        ({"OOMKilled": True}, ReplicaExit(code=0, reason="Completed")),
+        ({"ExitCode": 2}, ReplicaExit(code=2, reason="Error")),
+        ({"ExitCode": 2, "Error": "odd"}, ReplicaExit(code=2, reason="Error", message="odd")),
+        ({"ExitCode": 143}, ReplicaExit(code=143, reason="Signaled", message="ended by SIGTERM")),
+        ({"ExitCode": 255}, ReplicaExit(code=255, reason="Error")),
+        (
+            {"ExitCode": 137, "OOMKilled": True},
+            ReplicaExit(code=137, reason="OOMKilled", message="used more than its 64 MiB of memory"),
+        ),
+    ],
+)
+def test_the_end_is_read_from_the_state(state: dict[str, Any], ended: ReplicaExit | None) -> None:
+    assert exit_of(described(**state)) == ended
+
+
+# the limiter
+
+
+def test_the_bound_grows_while_launches_are_quick() -> None:
+    rule = Aimd(upper=8)
+    bounds = []
+    for _ in range(40):
+        rule.observe(0.5, in_flight=rule.bound)
+        bounds.append(rule.bound)
+    assert (bounds[0], bounds[-1], max(bounds)) == (4, 8, 8)
+
+
+def test_the_bound_shrinks_when_launches_get_slow_and_never_below_one() -> None:
+    rule = Aimd(upper=8)
+    rule.observe(0.2, in_flight=1)
+    bounds = []
+    for _ in range(40):
+        rule.observe(1.0, in_flight=rule.bound)
+        bounds.append(rule.bound)
+    assert (bounds[3], bounds[-1]) == (3, 1)
+
+
+def test_an_idle_engine_teaches_nothing_about_a_higher_bound() -> None:
+    rule = Aimd(upper=8)
+    for _ in range(40):
+        rule.observe(0.2, in_flight=1)
+    assert rule.bound == 4
+
+
+async def test_no_more_than_the_bound_go_in_and_a_cancelled_one_frees_its_place() -> None:
+    limiter = Limiter(Aimd(upper=2))
+    inside = most = 0
+
+    async def work() -> None:
+        nonlocal inside, most
+        async with limiter.slot():
+            inside += 1
+            most = max(most, inside)
+            try:
+                await asyncio.sleep(0.01)
+            finally:
+                inside -= 1
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work()) for _ in range(10)]
+        await asyncio.sleep(0.005)
+        tasks[0].cancel()
+        tasks[5].cancel()
+        tasks[9].cancel()
+    assert (most, inside, sum(task.cancelled() for task in tasks)) == (2, 0, 3)
+    async with asyncio.timeout(1), limiter.slot():
+        pass
