@@ -21,7 +21,7 @@ from scaler.errors import ConfigError
 from scaler.model.secret import Secret
 from scaler.plugins import EXECUTORS, Registry
 from scaler.ports.executor import ExecutorType
-from scaler.wire.base import show
+from scaler.wire.base import show, without_nulls
 from scaler.wire.faults import WireFault, nearest, pydantic_faults, where
 
 DEFAULT_STATE_DIR = ".scaler"
@@ -137,9 +137,8 @@ def _document(name: str, env: Mapping[str, str]) -> Document:
 def _validate(value: object) -> tuple[SettingsWire | None, list[WireFault]]:
     if not isinstance(value, dict):
         return None, [WireFault(path=(), message=f"got {show(value)}; write settings, which are a mapping")]
-    given = {key: item for key, item in value.items() if item is not None}
     try:
-        return SettingsWire.model_validate(given), []
+        return SettingsWire.model_validate(without_nulls(value)), []
     except ValidationError as exc:
         return None, pydantic_faults(SettingsWire, exc)
 

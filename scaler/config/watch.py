@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ async def watch(
     executor_settings: Mapping[str, Mapping[str, Any]] | None = None,
     interval: float = INTERVAL_S,
     load: Load | None = None,
-) -> AsyncIterator[LoadResult]:
+) -> AsyncGenerator[LoadResult, None]:
     """Give what the paths hold now, and again whenever a job file or a file with a secret has changed.
 
     A file caught half-written gives a faulty result, and a good one soon after; keep the old job meanwhile.

@@ -47,6 +47,15 @@ def show(value: object) -> str:
     return f"'{line[:_SHOWN]}…'" if len(text) > _SHOWN or line != text else f"'{text}'"
 
 
+def without_nulls(value: object) -> object:
+    """Copy a value without the members of mappings that are null: null means absent everywhere."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
 def read_text(value: object) -> object:
     """Turn a scalar into text: `true`, `5`, `0.5`; anything else is refused."""
     if isinstance(value, bool):
@@ -112,8 +121,8 @@ def parse_memory(text: str) -> int:
 
 def format_memory(size_bytes: int) -> str:
     """Spell bytes as the service does: `0.5Gi`, `1Gi`; `100Mi` where Gi would need over two decimals."""
-    gib = size_bytes / _UNITS["Gi"]
-    if round(gib, 2) == gib:
+    gib = round(size_bytes / _UNITS["Gi"], 2)
+    if int(gib * _UNITS["Gi"]) == size_bytes:
         return f"{gib:g}Gi"
     return f"{size_bytes / _UNITS['Mi']:g}Mi"
 

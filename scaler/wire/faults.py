@@ -81,6 +81,17 @@ def pydantic_faults(model: type[BaseModel], error: ValidationError) -> list[Wire
     return [_reword(model, item) for item in error.errors(include_url=False)]
 
 
+def without_followers(faults: list[WireFault]) -> list[WireFault]:
+    """Leave out what is missing only because its key, or one around it, is misspelled."""
+    meant = [fault.meant for fault in faults if fault.meant]
+    return [
+        fault
+        for fault in faults
+        if not fault.message.startswith("missing")
+        or not any(fault.path[: len(path)] == path for path in meant)
+    ]
+
+
 def _reword(model: type[BaseModel], item: Mapping[str, typing.Any]) -> WireFault:
     path: Path = tuple(item["loc"])
     kind, ctx = item["type"], item.get("ctx", {})

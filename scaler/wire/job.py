@@ -12,12 +12,12 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, WithJso
 from scaler.model.job import EventTrigger, Job, ManualTrigger, ScheduleTrigger, Template, Trigger
 from scaler.model.names import job_name_fault
 from scaler.model.secret import Secret
-from scaler.wire.base import Text, WireModel, Word, show
+from scaler.wire.base import Text, WireModel, Word, show, without_nulls
 from scaler.wire.checks import check_job
 from scaler.wire.configuration import ConfigurationWire, TriggerType
 from scaler.wire.document import document_text
 from scaler.wire.extension import ExtensionWire, StrategyWire
-from scaler.wire.faults import Node, Path, WireFault, pydantic_faults
+from scaler.wire.faults import Node, WireFault, pydantic_faults, without_followers
 from scaler.wire.template import TemplateWire
 from scaler.wire.trigger import EventWire, ScheduleWire
 
@@ -178,14 +178,13 @@ def read_job(document: object, *, needs_image: bool = True) -> JobReading:
     except ValidationError as exc:
         faults += pydantic_faults(JobWire, exc)
     root = Node(value)
-    meant = tuple(fault.meant for fault in faults if fault.meant)
     faults += [fault for fault in check_job(root, needs_image=needs_image) if not _covered(fault, faults)]
     reading = JobReading(job=job, root=root, hoisted=hoisted, faults=())
     return JobReading(
         job=None if faults else job,
         root=root,
         hoisted=hoisted,
-        faults=tuple(reading.authored(fault) for fault in faults if not _follows(fault, meant)),
+        faults=tuple(reading.authored(fault) for fault in without_followers(faults)),
     )
 
 
@@ -194,15 +193,9 @@ def _covered(fault: WireFault, known: list[WireFault]) -> bool:
     return any(other.path == fault.path for other in known)
 
 
-def _follows(fault: WireFault, meant: tuple[Path, ...]) -> bool:
-    """Say whether something is missing only because its key, or one around it, is misspelled."""
-    is_missing = fault.message.startswith("missing")
-    return is_missing and any(fault.path[: len(path)] == path for path in meant)
-
-
 def _arrange(document: dict[str, object]) -> tuple[dict[str, object], frozenset[str], list[WireFault]]:
     """Bring a document into one arrangement: no nulls, `properties` present, the trigger's name as spelled."""
-    value = _without_nulls(document)
+    value = without_nulls(document)
     assert isinstance(value, dict)
     faults: list[WireFault] = []
     inner = value.get("properties", {})
@@ -223,11 +216,3 @@ def _arrange(document: dict[str, object]) -> tuple[dict[str, object], frozenset[
         proper = next((item.value for item in TriggerType if item.lower() == kind.strip().lower()), kind)
         config["triggerType"] = proper
     return value, hoisted - {fault.path[0] for fault in faults}, faults
-
-
-def _without_nulls(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from scaler.errors import ConfigError
 from scaler.model.job import Job, Template
-from scaler.wire.base import show
+from scaler.wire.base import show, without_nulls
 from scaler.wire.checks import check_template
-from scaler.wire.faults import Node, WireFault, pydantic_faults, where
+from scaler.wire.faults import Node, WireFault, pydantic_faults, where, without_followers
 from scaler.wire.template import TemplateWire
 
 
@@ -29,7 +29,7 @@ def template_override(body: object, job: Job) -> Template | None:
     if not isinstance(body, dict):
         raise ConfigError(f"The request body is not valid: got {show(body)}; send a JSON object.")
     prefix = "template" if set(body) == {"template"} else ""
-    value = _without_nulls(body["template"] if prefix else body)
+    value = without_nulls(body["template"] if prefix else body)
     if value is None or value == {}:
         return None
     own = job.template.container
@@ -44,7 +44,7 @@ def template_override(body: object, job: Job) -> Template | None:
     checks = check_template(node, secrets=frozenset(job.secrets), needs_image=False)
     faults += [fault for fault in checks if fault.path not in known and not _fillable(fault, job)]
     if faults or template is None:
-        raise ConfigError(_message(faults, prefix))
+        raise ConfigError(_message(without_followers(faults), prefix))
     container = template.containers[0].to_model(own.name)
     if container.image is None:
         container = replace(container, image=own.image)
@@ -62,11 +62,3 @@ def _message(faults: list[WireFault], prefix: str) -> str:
         path = where((prefix, *fault.path) if prefix else fault.path)
         lines.append(f"{path}: {fault.message}" if path else fault.message)
     return f"The request body is not valid: {'; '.join(lines)}."
-
-
-def _without_nulls(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
