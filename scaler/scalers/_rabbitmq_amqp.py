@@ -102,10 +102,19 @@ class _Link:
         async with self.slots:
             channel = await self._channel()
             # A missing queue closes the channel; it is put back only after a good answer.
-            answer = await channel.rpc(_PassiveDeclare(queue=queue, passive=True))
-            self.answered_at = asyncio.get_running_loop().time()
+            try:
+                answer = await channel.rpc(_PassiveDeclare(queue=queue, passive=True))
+            except ChannelNotFoundEntity:
+                self._heard()
+                raise
+            self._heard()
             self.idle.append(channel)
-        return Declared(ready=int(answer.message_count or 0), consumers=int(answer.consumer_count or 0))
+        if answer.message_count is None or answer.consumer_count is None:
+            raise PollError(f"queue '{queue}': the answer lacks the counts", reason="CountMissing")
+        return Declared(ready=answer.message_count, consumers=answer.consumer_count)
+
+    def _heard(self) -> None:
+        self.answered_at = asyncio.get_running_loop().time()
 
     async def _channel(self) -> Channel:
         while self.idle:

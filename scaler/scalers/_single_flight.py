@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Generic, TypeVar
 
+from scaler.errors import PollError
+
 T = TypeVar("T")
 
 
@@ -27,13 +29,22 @@ class SingleFlight(Generic[T]):
         self._tasks: set[asyncio.Task[T]] = set()
 
     async def join(self, key: Hashable, start: Callable[[], Coroutine[None, None, T]]) -> T:
-        """Wait for the operation of `key`, starting it if there is none."""
+        """Wait for the operation of `key`, starting it if there is none.
+
+        Raises:
+            PollError: `Unreachable`, when the operation was cancelled and not the caller: all is closing.
+        """
         flight = self._flights.get(key)
         if flight is None or flight.task.done():
             flight = self._flights[key] = self._begin(start)
         flight.callers += 1
         try:
             return await asyncio.shield(flight.task)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if flight.task.cancelled() and caller is not None and not caller.cancelling():
+                raise PollError("the connection was closed meanwhile", reason="Unreachable") from None
+            raise
         finally:
             flight.callers -= 1
             if flight.callers == 0:

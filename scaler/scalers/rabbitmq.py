@@ -229,7 +229,7 @@ def _protocol_faults(meta: Metadata, address: Address) -> list[str]:
         faults.append(f"protocol {meta.protocol}: host must be {kind} URL")
     if address.tls is None and (meta.ca or any(_given(meta.cert, meta.key))):
         faults.append(
-            "ca, cert and key: the connection is plain; write tls: enable, or an encrypted scheme in host"
+            "ca, cert and key: the connection is plain; give tls: enable by auth, or host an encrypted scheme"
         )
     if not meta.use_regex and len(meta.queue_name.encode()) > MAX_NAME_BYTES:
         faults.append(f"queueName: longer than {MAX_NAME_BYTES} bytes, which no queue's name can be")

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from yarl import URL
 
 from scaler.engine.sessions import Sessions
 from scaler.errors import PollError
@@ -56,12 +57,15 @@ async def opened(
     *,
     pool: Sessions | None = None,
     timeout_s: float = 10.0,
+    identity: str | None = None,
 ) -> AsyncIterator[Scaler]:
     """Open one scaler, in a pool of its own unless one is given."""
     meta = parameters(metadata, auth)
     async with contextlib.AsyncExitStack() as stack:
         used = pool if pool is not None else await stack.enter_async_context(Sessions())
-        yield await stack.enter_async_context(SCALER.open(meta, context(used, timeout_s=timeout_s)))
+        yield await stack.enter_async_context(
+            SCALER.open(meta, context(used, timeout_s=timeout_s, identity=identity))
+        )
 
 
 @contextmanager
@@ -84,16 +88,27 @@ def with_port(url: str, port: int, *, scheme: str | None = None) -> str:
     return parts._replace(netloc=netloc, scheme=scheme or parts.scheme).geturl()
 
 
-async def manage(http_url: str, method: str, path: str, body: object = None) -> int:
-    """Call the management API; gives the status."""
+def _client(http_url: str) -> tuple[aiohttp.ClientSession, str]:
     parts = urlsplit(http_url)
     login = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
-    headers = {"Authorization": f"Basic {login}"}
-    async with (
-        aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=10)) as http,
-        http.request(method, f"http://{parts.hostname}:{parts.port}/api{path}", json=body or {}) as response,
-    ):
+    http = aiohttp.ClientSession(
+        headers={"Authorization": f"Basic {login}"}, timeout=aiohttp.ClientTimeout(total=10)
+    )
+    return http, f"http://{parts.hostname}:{parts.port}/api"
+
+
+async def manage(http_url: str, method: str, path: str, body: object = None) -> int:
+    """Change something by the management API; gives the status."""
+    http, base = _client(http_url)
+    async with http, http.request(method, URL(base + path, encoded=True), json=body or {}) as response:
         return response.status
+
+
+async def look(http_url: str, path: str) -> Any:
+    """Read something by the management API."""
+    http, base = _client(http_url)
+    async with http, http.get(URL(base + path, encoded=True)) as response:
+        return await response.json()
 
 
 class Relay:

@@ -16,7 +16,7 @@ from scaler.model.sample import Sample
 from scaler.ports.scaler import Scaler
 from tests.infra.process import free_ports
 from tests.infra.rabbitmq import RabbitMQ
-from tests.scalers.rabbitmq_kit import Relay, failing, manage, opened, with_port, with_vhost
+from tests.scalers.rabbitmq_kit import Relay, failing, look, manage, opened, with_port, with_vhost
 
 
 def _rule(broker: RabbitMQ, queue: str, **more: str) -> dict[str, str]:
@@ -280,3 +280,35 @@ async def test_a_restarted_broker_is_found_again_on_both_protocols(
         await asyncio.to_thread(rabbitmq.start)
         after = [(await rule.poll()).value for rule in (amqp_rule, http_rule)]
     assert (before, after) == ([1.0, 1.0], [1.0, 1.0])
+
+
+async def test_closing_does_not_hang_on_a_silent_broker(rabbitmq: RabbitMQ, queue_name: str) -> None:
+    await rabbitmq.declare(queue_name)
+    async with Relay(rabbitmq.amqp_url) as relay:
+        host = with_port(rabbitmq.amqp_url, relay.port)
+        async with opened({"host": host, "queueName": queue_name}) as scaler:
+            await scaler.poll()
+            relay.freeze()
+            started = asyncio.get_running_loop().time()
+        took_s = asyncio.get_running_loop().time() - started
+        others = [task.get_name() for task in asyncio.all_tasks() if "rabbitmq" in task.get_name()]
+    assert took_s < 5
+    assert others == []
+
+
+async def test_the_broker_sees_one_connection_with_our_name(rabbitmq: RabbitMQ, queue_name: str) -> None:
+    await rabbitmq.declare(queue_name)
+    async with Sessions() as pool, contextlib.AsyncExitStack() as stack:
+        rules = [
+            await stack.enter_async_context(opened(_rule(rabbitmq, queue_name), pool=pool))
+            for _ in range(100)
+        ]
+        await asyncio.gather(*[rule.poll() for rule in rules])
+        names: list[str] = []
+        for _ in range(100):  # the API learns of connections with a delay
+            rows = await look(rabbitmq.http_url, "/connections?columns=user_provided_name")
+            names = [row.get("user_provided_name", "") for row in rows]
+            if "scaler" in names:
+                break
+            await asyncio.sleep(0.1)
+    assert names.count("scaler") == 1

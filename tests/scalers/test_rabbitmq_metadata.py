@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from scaler.scalers.rabbitmq import SCALER, Metadata
-from scaler.wire.metadata import resolve, validate
+from scaler.wire.metadata import describe, resolve, validate
 
 AMQP = {"queueName": "orders", "host": "amqp://user:canary@broker:5672/vhost"}
 HTTP = {"queueName": "orders", "host": "http://user:canary@broker:15672/vhost"}
@@ -115,7 +117,7 @@ BAD: list[tuple[dict[str, str], dict[str, str], str]] = [
     (AMQP, {"tls": "enable", "cert": "pem"}, "cert and key: give both or none"),
     (AMQP, {"tls": "enable", "key": "canary"}, "cert and key: give both or none"),
     (AMQP, {"tls": "yes"}, "tls: Input should be 'enable' or 'disable'"),
-    (AMQP, {"ca": "pem"}, "the connection is plain; write tls: enable"),
+    (AMQP, {"ca": "pem"}, "the connection is plain; give tls: enable by auth"),
     ({**AMQP, "protocol": "AMQP"}, {}, "protocol: Input should be"),
     ({**AMQP, "protocol": "http"}, {}, "protocol http: host must be an http:// or https:// URL"),
     ({**HTTP, "protocol": "amqp"}, {}, "protocol amqp: host must be an amqp:// or amqps:// URL"),
@@ -241,3 +243,13 @@ def test_an_identity_that_nothing_uses_is_told() -> None:
     checks = [SCALER.check(plain, "system"), SCALER.check(plain, None), SCALER.check(entra, "system")]
     assert [len(found) for found in checks] == [1, 0, 0]
     assert "workloadIdentityResource" in checks[0][0]
+
+
+def test_the_page_lists_every_parameter_as_the_code_has_it() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scalers" / "rabbitmq.md").read_text()
+    table = page.partition("<!-- parameters -->\n")[2].partition("<!-- /parameters -->")[0]
+    rows = [
+        f"| `{row['parameter']}` | {row['from']} | {row['default']} | {row['description']} |"
+        for row in describe(Metadata)
+    ]
+    assert table.splitlines()[2:] == rows

@@ -49,6 +49,7 @@ class Management:
         self.token: dict[str, Any] = {"access_token": "canary-token", "expires_in": 3600}
         self.header_clients = True
         self.url = ""
+        self.identities: list[dict[str, str]] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.raw_path)
@@ -72,12 +73,18 @@ class Management:
             return web.json_response({"error": "invalid_client"}, status=401)
         return web.json_response(self.token, status=200 if "access_token" in self.token else 400)
 
+    async def give_identity(self, request: web.Request) -> web.Response:
+        self.identities.append(dict(request.query))
+        life_s = {"expires_on": str(int(datetime.now(UTC).timestamp()) + 3600)}
+        return web.json_response({"access_token": "entra", "token_type": "Bearer", "resource": "r", **life_s})
+
 
 @pytest.fixture
 async def api() -> AsyncIterator[Management]:
     management = Management()
     app = web.Application()
     app.router.add_get("/api/{tail:.*}", management.answer)
+    app.router.add_get("/identity", management.give_identity)
     app.router.add_post("/token", management.give_token)
     server = TestServer(app)
     await server.start_server()
@@ -302,3 +309,19 @@ async def test_closing_ends_a_listing_in_flight(api: Management) -> None:
         await polling
     api.delay_s = 0
     assert asyncio.get_running_loop().time() - started < 3
+
+
+@pytest.mark.parametrize(("identity", "client"), [(None, None), ("system", None), ("11-22", "11-22")])
+async def test_an_entra_identity_sends_the_resources_token(
+    api: Management, monkeypatch: pytest.MonkeyPatch, identity: str | None, client: str | None
+) -> None:
+    monkeypatch.setenv("IDENTITY_ENDPOINT", api.url.replace("user:canary@", "") + "/identity")
+    monkeypatch.setenv("IDENTITY_HEADER", "anything")
+    auth = {"workloadIdentityResource": "api://broker"}
+    async with opened(_rule(api), auth, identity=identity) as scaler:
+        for _ in range(2):
+            assert (await scaler.poll()).value == 9
+    assert api.authorizations == ["Bearer entra"] * 2
+    assert [(asked["resource"], asked.get("client_id")) for asked in api.identities] == [
+        ("api://broker", client)
+    ]
