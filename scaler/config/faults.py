@@ -13,6 +13,8 @@ MASK = "***"
 _SHORT = 4
 _TELLING = 12
 """From how many characters on a piece of a secret is taken for the secret."""
+_USERINFO = re.compile(r"(?<=://)[^/\s@']+(?=@)")
+_KEY = re.compile(r"((?:key|signature|password|secret|token)=)[^;&\s']+", re.IGNORECASE)
 _PART = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 
 
@@ -46,7 +48,10 @@ def parse_where(text: str) -> Path:
 
 
 def mask(message: str, secrets: Iterable[str]) -> str:
-    """Replace every secret, and every telling piece of one, by stars; keep the message on one line."""
+    """Replace every secret, and every telling piece of one, by stars; keep the message on one line.
+
+    Credentials in addresses and connection strings are recognised without being declared.
+    """
     for secret in sorted({s.strip() for s in secrets if s.strip()}, key=len, reverse=True):
         if len(secret) < _SHORT:
             message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, message)
@@ -57,4 +62,5 @@ def mask(message: str, secrets: Iterable[str]) -> str:
             if match.size < _TELLING:
                 break
             message = message[: match.a] + MASK + message[match.a + match.size :]
+    message = _KEY.sub(rf"\1{MASK}", _USERINFO.sub(MASK, message))
     return " ".join(message.split())

@@ -185,5 +185,7 @@ Positive = Annotated[int, _bounded(1), _whole_schema(1)]
 """A whole number, 1 or more."""
 Seconds = Annotated[int, _bounded(1, YEAR_S), _whole_schema(1)]
 """Whole seconds, from 1 to a year."""
+ReadOnly = Annotated[object, WithJsonSchema({"readOnly": True})]
+"""A member that the service fills in; ignored, so that what it answers can be kept as a file."""
 Unsupported = Annotated[object, WithJsonSchema({"type": ["array", "null"], "maxItems": 0})]
 """A member that the service knows and that cannot run here yet; anything but an empty list is refused."""

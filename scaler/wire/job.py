@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from scaler.model.job import EventTrigger, Job, ManualTrigger, ScheduleTrigger, Template, Trigger
 from scaler.model.names import job_name_fault
 from scaler.model.secret import Secret
-from scaler.wire.base import Text, WireModel, Word, show, without_nulls
+from scaler.wire.base import ReadOnly, Text, WireModel, Word, show, without_nulls
 from scaler.wire.checks import check_job
 from scaler.wire.configuration import ConfigurationWire, TriggerType
 from scaler.wire.document import document_text
@@ -67,6 +67,14 @@ class PropertiesWire(WireModel):
     """Trigger, limits and credentials."""
     template: TemplateWire
     """What an execution runs."""
+    provisioning_state: ReadOnly = None
+    """Read-only: ignored."""
+    running_state: ReadOnly = None
+    """Read-only: ignored."""
+    outbound_ip_addresses: ReadOnly = None
+    """Read-only: ignored."""
+    event_stream_endpoint: ReadOnly = None
+    """Read-only: ignored."""
 
 
 class JobWire(WireModel):
@@ -82,9 +90,9 @@ class JobWire(WireModel):
     """Accepted and answered, not used."""
     identity: IdentityWire = IdentityWire()
     """Accepted and answered, not used."""
-    id: SecretStr | None = Field(default=None, json_schema_extra={"readOnly": True})
+    id: ReadOnly = None
     """Read-only: ignored."""
-    system_data: dict[str, SecretStr] | None = Field(default=None, json_schema_extra={"readOnly": True})
+    system_data: ReadOnly = None
     """Read-only: ignored."""
     properties: PropertiesWire
     """The job itself; its members may also stand at the top level."""

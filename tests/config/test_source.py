@@ -86,6 +86,8 @@ def test_no_text_raises(text: str) -> None:
         ("got 'hunter2'; no", ["hunter2"], "got '***'; no"),
         ("got '5'; write 15", ["5"], "got '***'; write 15"),
         ("got 'amqp://user:very-long-pas…'", ["amqp://user:very-long-password"], "got '***…'"),
+        ("got 'amqp://user:word@host/v'; no", [], "got 'amqp://***@host/v'; no"),
+        ("got 'Endpoint=sb://h/;SharedAccessKey=abc=='", [], "got 'Endpoint=sb://h/;SharedAccessKey=***'"),
         ("two\nlines", [""], "two lines"),
     ],
 )
