@@ -30,6 +30,9 @@ from scaler.ports.store import Store
 
 log = structlog.get_logger("scaler")
 
+SHORTEST_REST_S = 0.001
+"""Below this a rest is not worth a timer, and rounding could make it no rest at all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPorts:
@@ -120,7 +123,7 @@ class JobLoop:
 
     async def _rest(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max(seconds, SHORTEST_REST_S)):
                 await self._wake.wait()
         except TimeoutError:
             pass

@@ -1,0 +1,304 @@
+"""The composition root: the only place that builds concrete things and joins them.
+
+`run` is the daemon, `plan_once` the same readings and decisions without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from scaler import __version__
+from scaler.api.address import socket_path
+from scaler.api.app import build_app
+from scaler.api.serve import TcpListener, serve
+from scaler.config.document import LoadedJob
+from scaler.config.load import LoadResult, load_paths
+from scaler.config.merge import merge
+from scaler.config.settings import Settings, load_settings
+from scaler.config.watch import watch
+from scaler.engine.clock import SystemClock
+from scaler.engine.crew import Crew
+from scaler.engine.limits import Limits
+from scaler.engine.sessions import Sessions
+from scaler.engine.sources import RuleSource, SourcePorts
+from scaler.engine.supervisor import EnginePorts, Supervisor
+from scaler.errors import ConfigError, ScalerError
+from scaler.model.decision import Decision, Occasion
+from scaler.model.job import EventTrigger, Job
+from scaler.observability.logs import configure_logs
+from scaler.planning.plan import Counts, plan
+from scaler.plugins import EXECUTORS
+from scaler.ports.executor import Executor, ExecutorContext
+from scaler.ports.store import Store
+from scaler.store.sqlite import open_store
+from scaler.wire.rules import resolve_rule
+
+log = structlog.get_logger("scaler")
+
+PRUNE_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonOptions:
+    """What the command line says. `state_dir` None: as the settings say."""
+
+    paths: tuple[Path, ...]
+    settings: Path | None = None
+    state_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedJob:
+    """What would happen to one job."""
+
+    decision: Decision
+
+
+# --- the daemon -------------------------------------------------------------------------------------------
+
+
+async def run(options: DaemonOptions) -> int:
+    """Run until TERM or INT; give the exit code.
+
+    Raises:
+        ConfigError: settings are wrong, or no job file holds a job without a fault.
+        ScalerError: the state directory is in use or cannot be read.
+    """
+    settings = await asyncio.to_thread(load_settings, options.settings, env=os.environ)
+    if options.state_dir is not None:
+        settings = replace(settings, state_dir=options.state_dir.absolute())
+    configure_logs(level=settings.log.level, form=settings.log.format)
+    first = await asyncio.to_thread(
+        load_paths, options.paths, env=os.environ, executor_settings=settings.executors
+    )
+    if first.faults and not first.jobs:
+        raise ConfigError("\n".join(str(fault) for fault in first.faults))
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        supervisor, store = await _build(settings, stack)
+        try:
+            await _serve(options, settings, supervisor, store)
+        except* ScalerError as group:
+            raise _first(group) from group
+    return 0
+
+
+async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor, Store]:
+    """Open store, sessions and executors, in the order in which they are needed."""
+    clock = SystemClock()
+    store = await stack.enter_async_context(open_store(settings.state_dir / "scaler.db"))
+    instance = await store.recall("instance")
+    if instance is None:
+        instance = secrets.token_hex(6)
+        await store.remember("instance", instance)
+    sessions = await stack.enter_async_context(Sessions())
+    opener = _Executors(settings, instance)
+    crew = await stack.enter_async_context(Crew(opener.open, sessions))
+    supervisor = Supervisor(
+        EnginePorts(
+            clock=clock,
+            store=store,
+            crew=crew,
+            sessions=sessions,
+            resolve=resolve_rule,
+            instance=instance,
+            limits=_limits(settings),
+        )
+    )
+    return supervisor, store
+
+
+class _Executors:
+    """Opens executors by name with their settings and a place of their own."""
+
+    def __init__(self, settings: Settings, instance: str) -> None:
+        self._settings = settings
+        self._instance = instance
+
+    def open(self, name: str) -> AbstractAsyncContextManager[Executor]:
+        place = self._settings.state_dir / "executors" / name
+        context = ExecutorContext(
+            instance=self._instance, state_dir=place, log_dir=log_dir(self._settings.state_dir)
+        )
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        context.log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return EXECUTORS.load(name).open(self._settings.executors.get(name, {}), context)
+
+
+def log_dir(state_dir: Path) -> Path:
+    """Name the folder where the logs of replicas are kept."""
+    return state_dir / "logs"
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    return Limits(
+        poll_s=limits.poll_timeout.total_seconds(),
+        source_gap_s=limits.refill_interval.total_seconds(),
+        launch_s=limits.launch_timeout.total_seconds(),
+        stop_grace_s=limits.stop_grace.total_seconds(),
+        call_s=limits.stop_grace.total_seconds() + 50.0,
+    )
+
+
+async def _serve(options: DaemonOptions, settings: Settings, supervisor: Supervisor, store: Store) -> None:
+    """Run the engine, the API and the file watch until a signal comes or one of them fails."""
+    listen = settings.listen
+    app = build_app(
+        supervisor,
+        store,
+        clock_now=SystemClock().now,
+        version=__version__,
+        token=listen.token if listen else None,
+    )
+    tcp = TcpListener(host=listen.host, port=listen.port) if listen else None
+    async with asyncio.TaskGroup() as tasks:
+        engine = tasks.create_task(supervisor.serve(), name="engine")
+        side = [tasks.create_task(_prune(settings, store), name="daemon/prune")]
+        _on_signal(supervisor.close)
+        ready = tasks.create_task(supervisor.ready(), name="engine/ready")
+        await asyncio.wait([engine, ready], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if not engine.done():
+            side.append(tasks.create_task(_follow_files(options, settings, supervisor, store), name="files"))
+            async with serve(app, socket_path(settings.state_dir), tcp=tcp) as urls:
+                log.info("daemon.ready", state_dir=str(settings.state_dir), listen=list(urls) or None)
+                await asyncio.wait([engine])
+        for task in side:
+            task.cancel()
+    log.info("daemon.stopped")
+
+
+def _on_signal(close: object) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, close)  # type: ignore[arg-type]
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Give the first plain error of a group of groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _prune(settings: Settings, store: Store) -> None:
+    """Keep the history within its bounds, logs included."""
+    history = settings.history
+    while True:
+        await asyncio.sleep(PRUNE_EVERY_S)
+        gone = await store.prune(executions=history.executions, decisions=history.decisions)
+        if gone:
+            await asyncio.to_thread(_delete_logs, log_dir(settings.state_dir), gone)
+
+
+def _delete_logs(folder: Path, replica_ids: Sequence[str]) -> None:
+    for replica_id in replica_ids:
+        for path in folder.glob(f"{replica_id}.log*"):
+            path.unlink(missing_ok=True)
+
+
+# --- job files --------------------------------------------------------------------------------------------
+
+
+async def _follow_files(
+    options: DaemonOptions, settings: Settings, supervisor: Supervisor, store: Store
+) -> None:
+    """Apply what the files hold now, and every change of them."""
+    running: dict[str, LoadedJob] = {}
+    results = watch(options.paths, asyncio.sleep, env=os.environ, executor_settings=settings.executors)
+    async for result in results:
+        running = await _apply(running, result, supervisor, store)
+
+
+async def _apply(
+    running: dict[str, LoadedJob], result: LoadResult, supervisor: Supervisor, store: Store
+) -> dict[str, LoadedJob]:
+    merged = merge(running, result)
+    for text in merged.faults.values():
+        for line in text.splitlines():
+            log.error("file.faulty", fault=line)
+    for warning in result.warnings:
+        log.warning("file.odd", warning=str(warning))
+    for name in running.keys() - merged.jobs.keys():
+        await supervisor.delete(name)
+    applied: dict[str, LoadedJob] = {}
+    for name, loaded in merged.jobs.items():
+        old = running.get(name)
+        if old is not None and old.job == loaded.job:
+            applied[name] = old
+            continue
+        await supervisor.put(await _numbered(loaded.job, store))
+        applied[name] = loaded
+    supervisor.file_faults(dict(merged.faults))
+    return applied
+
+
+async def _numbered(job: Job, store: Store) -> Job:
+    """Give the job its generation: one more than before if its definition differs from the last one."""
+    key = f"job:{job.name}"
+    digest = hashlib.sha256(job.document.encode()).hexdigest()
+    kept = await store.recall(key)
+    generation, last = json.loads(kept) if kept else (0, "")
+    if last != digest:
+        generation += 1
+        await store.remember(key, json.dumps([generation, digest]))
+    return replace(job, generation=generation)
+
+
+# --- one look without a daemon ----------------------------------------------------------------------------
+
+
+async def plan_once(paths: Sequence[Path], env: Mapping[str, str]) -> tuple[PlannedJob, ...]:
+    """Poll every event job of the files once and decide, as if no execution ran. Launches nothing.
+
+    Raises:
+        ConfigError: a file is faulty; all faults, one a line.
+    """
+    configure_logs(level="error", form="console")
+    result = await asyncio.to_thread(load_paths, paths, env=env)
+    if result.faults:
+        raise ConfigError("\n".join(str(fault) for fault in result.faults))
+    jobs = [loaded.job for loaded in result.jobs if isinstance(loaded.job.trigger, EventTrigger)]
+    clock, limits = SystemClock(), Limits()
+    async with Sessions() as sessions, asyncio.TaskGroup() as tasks:
+        ports = SourcePorts(clock=clock, sessions=sessions, resolve=resolve_rule, close_s=limits.close_s)
+        found = [tasks.create_task(_plan_job(job, ports, limits), name=f"plan:{job.name}") for job in jobs]
+    return tuple(PlannedJob(decision=task.result()) for task in found)
+
+
+async def _plan_job(job: Job, ports: SourcePorts, limits: Limits) -> Decision:
+    trigger = job.trigger
+    if not isinstance(trigger, EventTrigger):
+        raise ConfigError(f"job {job.name} has no event trigger")
+    async with _sources(job, trigger, ports, limits) as sources, asyncio.TaskGroup() as polls:
+        readings = [polls.create_task(source.poll()) for source in sources]
+    counts, now = Counts(running=0, pending=0), ports.clock.now()
+    planned = plan(trigger, tuple(r.result() for r in readings), counts, now)
+    return planned.decision(job=job.name, trigger=trigger, counts=counts, at=now, occasion=Occasion.PLAN)
+
+
+@asynccontextmanager
+async def _sources(
+    job: Job, trigger: EventTrigger, ports: SourcePorts, limits: Limits
+) -> AsyncIterator[list[RuleSource]]:
+    sources = [RuleSource(job, rule, ports, timeout_s=limits.poll_s) for rule in trigger.rules]
+    async with asyncio.TaskGroup() as tasks:
+        serving = [tasks.create_task(source.run(), name=f"rule:{source.rule.name}") for source in sources]
+        try:
+            yield sources
+        finally:
+            for task in serving:
+                task.cancel()
