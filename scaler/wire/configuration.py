@@ -26,7 +26,15 @@ class TriggerType(StrEnum):
 
 
 TriggerName = Annotated[
-    TriggerType, WithJsonSchema({"type": "string", "pattern": r"^(?i:manual|schedule|event)$|\$\{"})
+    TriggerType,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["Manual", "Schedule", "Event"]},
+                {"type": "string", "pattern": r"^(manual|schedule|event|MANUAL|SCHEDULE|EVENT)$|\$\{"},
+            ]
+        }
+    ),
 ]
 TRIGGER_OBJECT = {
     TriggerType.MANUAL: "manualTriggerConfig",
