@@ -1,0 +1,138 @@
+"""Opens the file of records: one daemon at a time, a sound file, the newest schema."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiosqlite
+
+from scaler.errors import StoreError
+
+_SQL = Path(__file__).with_name("sql")
+_BUSY_MS = 5000  # nobody else writes; a backup tool may hold the file for a moment
+
+
+def load_queries() -> dict[str, str]:
+    """Read the named statements of `sql/queries.sql`."""
+    parts = re.split(
+        r"^-- name: (\w+)\n", (_SQL / "queries.sql").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def load_migrations() -> list[tuple[int, str]]:
+    """Read the steps of the schema, in order: number and statements of `sql/NNNN_name.sql`."""
+    files = sorted(_SQL.glob("[0-9][0-9][0-9][0-9]_*.sql"))
+    return [(int(file.name[:4]), file.read_text(encoding="utf-8")) for file in files]
+
+
+@contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Keep every other daemon out for as long as this process lives, however it ends.
+
+    Raises:
+        StoreError: another one is in; the text names its process id.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise StoreError(
+            f"{lock}: {exc.strerror}; give a state directory that this user can write to"
+        ) from exc
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            holder = os.read(descriptor, 32).decode().strip() or "unknown"
+            raise StoreError(
+                f"{path}: in use by another daemon (process {holder}); stop it, or use another state directory"
+            ) from exc
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make_file(path: Path) -> None:
+    """Make the file, readable by its owner only: plain values in templates are nobody else's business.
+
+    Raises:
+        StoreError: it can be neither opened nor made.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as exc:
+        raise StoreError(f"{path}: {exc.strerror}; give a file that this user can write to") from exc
+
+
+@contextmanager
+def explain(path: Path) -> Iterator[None]:
+    """Turn what SQLite says into what a user can act upon."""
+    try:
+        yield
+    except sqlite3.OperationalError as exc:
+        raise StoreError(f"{path}: {exc}; see whether the disk is full or the file is not writable") from exc
+    except sqlite3.DatabaseError as exc:
+        raise StoreError(damaged(path, str(exc))) from exc
+
+
+def damaged(path: Path, what: str) -> str:
+    """Say what to do about a file that is no sound database."""
+    return (
+        f"{path}: not a sound database ({what}); stop the daemon and put a copy in its place, or move it away "
+        f"together with {path.name}-wal and {path.name}-shm to begin with an empty history"
+    )
+
+
+async def connect(path: Path) -> aiosqlite.Connection:
+    """Open one connection that is in nobody's transaction."""
+    connection = await aiosqlite.connect(path, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    try:
+        for pragma in (f"busy_timeout = {_BUSY_MS}", "foreign_keys = ON", "synchronous = FULL"):
+            await connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def prepare(connection: aiosqlite.Connection, path: Path) -> None:
+    """Check the file, put it into WAL mode and bring its schema up to date.
+
+    Raises:
+        StoreError: the file is damaged, or was written by a newer release.
+    """
+    found = await _value(connection, "PRAGMA quick_check(1)")
+    if found != "ok":
+        raise StoreError(damaged(path, str(found)))
+    mode = await _value(connection, "PRAGMA journal_mode = WAL")
+    if mode != "wal":
+        raise StoreError(
+            f"{path}: its file system has no shared memory; put the state directory on a local disk"
+        )
+    version = int(str(await _value(connection, "PRAGMA user_version")))
+    migrations = load_migrations()
+    newest = migrations[-1][0]
+    if version > newest:
+        raise StoreError(
+            f"{path}: schema {version} of a newer release, this one knows up to {newest}; "
+            "install the newer release, or use another state directory"
+        )
+    for number, script in migrations:
+        if number > version:
+            await connection.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+async def _value(connection: aiosqlite.Connection, sql: str) -> object:
+    rows = list(await connection.execute_fetchall(sql))
+    return rows[0][0]

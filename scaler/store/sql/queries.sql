@@ -1,0 +1,100 @@
+-- Every statement of the store, each under its name. Parameters are named as the columns are.
+
+-- name: insert_execution
+INSERT INTO executions (
+    id, job, generation, cause, template, executor, replica_timeout_us, replica_retry_limit, parallelism,
+    replica_completion_count, created_at, status, started_at, ended_at, verdict, reason, message, decision_id
+) VALUES (
+    :id, :job, :generation, :cause, :template, :executor, :replica_timeout_us, :replica_retry_limit,
+    :parallelism, :replica_completion_count, :created_at, :status, :started_at, :ended_at, :verdict, :reason,
+    :message, :decision_id
+);
+
+-- name: update_execution
+UPDATE executions
+SET status = :status, started_at = :started_at, ended_at = :ended_at, verdict = :verdict, reason = :reason,
+    message = :message, decision_id = :decision_id
+WHERE id = :id;
+
+-- name: upsert_replica
+INSERT INTO replicas (
+    id, execution_id, position, ordinal, attempt, status, handle_executor, handle_token, started_at, ended_at,
+    exit_code, reason, message, timed_out, removed
+) VALUES (
+    :id, :execution_id, :position, :ordinal, :attempt, :status, :handle_executor, :handle_token, :started_at,
+    :ended_at, :exit_code, :reason, :message, :timed_out, :removed
+)
+ON CONFLICT (id) DO UPDATE
+SET position = excluded.position, ordinal = excluded.ordinal, attempt = excluded.attempt,
+    status = excluded.status, handle_executor = excluded.handle_executor, handle_token = excluded.handle_token,
+    started_at = excluded.started_at, ended_at = excluded.ended_at, exit_code = excluded.exit_code,
+    reason = excluded.reason, message = excluded.message, timed_out = excluded.timed_out,
+    removed = excluded.removed;
+
+-- name: find_status
+SELECT status FROM executions WHERE id = :id AND job = :job;
+
+-- name: find_execution
+SELECT * FROM executions AS e LEFT JOIN replica_rows AS r ON r.r_execution_id = e.id
+WHERE e.id = :id AND e.job = :job
+ORDER BY r.r_position;
+
+-- name: list_executions
+SELECT * FROM (
+    SELECT * FROM executions
+    WHERE job = :job
+        AND (:seq IS NULL OR (created_at, seq) < (:created_at, :seq))
+        AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+    ORDER BY created_at DESC, seq DESC
+    LIMIT :limit
+) AS e LEFT JOIN replica_rows AS r ON r.r_execution_id = e.id
+ORDER BY e.created_at DESC, e.seq DESC, r.r_position;
+
+-- name: list_unfinished
+SELECT * FROM (
+    SELECT * FROM executions
+    WHERE id IN (
+        SELECT id FROM executions WHERE status NOT IN ('Succeeded', 'Failed', 'Stopped')
+        UNION SELECT execution_id FROM replicas WHERE removed = 0
+    )
+) AS e LEFT JOIN replica_rows AS r ON r.r_execution_id = e.id
+ORDER BY e.created_at, e.seq, r.r_position;
+
+-- name: count_statuses
+SELECT status, count(*) AS number FROM executions WHERE job = :job GROUP BY status;
+
+-- name: insert_decision
+INSERT INTO decisions (job, at, body) VALUES (:job, :at, :body);
+
+-- name: list_decisions
+SELECT id, body FROM decisions WHERE job = :job ORDER BY id DESC LIMIT :limit;
+
+-- name: doomed_executions
+SELECT id FROM (
+    SELECT id, row_number() OVER (PARTITION BY job ORDER BY created_at DESC, seq DESC) AS age
+    FROM executions WHERE status IN ('Succeeded', 'Failed', 'Stopped')
+) AS e
+WHERE age > :keep
+    AND NOT EXISTS (SELECT 1 FROM replicas AS r WHERE r.execution_id = e.id AND r.removed = 0);
+
+-- name: replicas_of
+SELECT id FROM replicas WHERE execution_id IN (SELECT value FROM json_each(:executions))
+ORDER BY execution_id, position;
+
+-- name: delete_executions
+DELETE FROM executions WHERE id IN (SELECT value FROM json_each(:executions));
+
+-- name: delete_decisions
+DELETE FROM decisions WHERE id IN (
+    SELECT id FROM (
+        SELECT id, row_number() OVER (PARTITION BY job ORDER BY id DESC) AS age FROM decisions
+    )
+    WHERE age > :keep
+);
+
+-- name: set_note
+INSERT INTO notes (key, value) VALUES (:key, :value)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: get_note
+SELECT value FROM notes WHERE key = :key;

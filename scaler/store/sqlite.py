@@ -1,0 +1,212 @@
+"""The store over SQLite: one connection writes in groups, another reads what is committed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from scaler.errors import StoreError
+from scaler.model.decision import Decision
+from scaler.model.execution import FINAL, LEGAL, ExecutionState, ExecutionStatus
+from scaler.ports.store import Page
+from scaler.store import rows
+from scaler.store.opening import connect, explain, hold_lock, load_queries, make_file, prepare
+from scaler.store.writer import Writer
+
+
+class SqliteStore:
+    """Records in one SQLite file. See `scaler.ports.store.Store` for the promises."""
+
+    def __init__(self, path: Path, reader: aiosqlite.Connection, writer: Writer) -> None:
+        self._path = path
+        self._reader = reader
+        self._writer = writer
+        self._sql = load_queries()
+
+    async def execution(self, job: str, execution_id: str) -> ExecutionState | None:
+        """Find one execution. See the port."""
+        found = await self._read("find_execution", {"job": job, "id": execution_id})
+        return next(iter(rows.read_states(found)), None)
+
+    async def executions(
+        self,
+        job: str,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        statuses: frozenset[ExecutionStatus] | None = None,
+    ) -> Page:
+        """List a job's executions, newest first; new ones never move what a cursor gives. See the port."""
+        if limit < 1:
+            raise StoreError(f"a page of {limit} executions; ask for at least 1")
+        wanted = None if statuses is None else json.dumps(sorted(statuses))
+        asked = {"job": job, "limit": limit + 1, "statuses": wanted} | rows.read_cursor(cursor)
+        found = await self._read("list_executions", asked)
+        last_rows = {row["id"]: row for row in found}
+        states = rows.read_states(found)
+        if len(states) <= limit:
+            return Page(items=tuple(states), cursor=None)
+        kept = tuple(states[:limit])
+        return Page(items=kept, cursor=rows.cursor_behind(last_rows[kept[-1].execution.id]))
+
+    async def decisions(self, job: str, *, limit: int = 50) -> tuple[Decision, ...]:
+        """List a job's latest decisions. See the port."""
+        found = await self._read("list_decisions", {"job": job, "limit": max(0, limit)})
+        return tuple(rows.read_decision(row) for row in found)
+
+    async def status_counts(self, job: str) -> dict[ExecutionStatus, int]:
+        """Count a job's executions by status; a status that none has is left out."""
+        found = await self._read("count_statuses", {"job": job})
+        return {ExecutionStatus(row["status"]): row["number"] for row in found}
+
+    async def unfinished(self) -> tuple[ExecutionState, ...]:
+        """List what still needs work, oldest first. See the port."""
+        return tuple(rows.read_states(await self._read("list_unfinished", {})))
+
+    async def recall(self, key: str) -> str | None:
+        """Give the text kept under a key, or None."""
+        found = await self._read("get_note", {"key": key})
+        return str(found[0]["value"]) if found else None
+
+    async def begin(self, states: tuple[ExecutionState, ...]) -> None:
+        """Record new executions, all or none. See the port."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            for state in states:
+                try:
+                    await connection.execute(
+                        self._sql["insert_execution"], rows.execution_row(state.execution)
+                    )
+                except sqlite3.IntegrityError as exc:
+                    raise StoreError(f"execution {state.execution.id}: is already recorded") from exc
+                await self._put_replicas(connection, state)
+
+        await self._writer.write(work)
+
+    async def apply(self, state: ExecutionState) -> None:
+        """Record the next state of an execution. See the port."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await self._check(connection, state)
+            await connection.execute(self._sql["update_execution"], rows.execution_row(state.execution))
+            await self._put_replicas(connection, state)
+
+        await self._writer.write(work)
+
+    async def _put_replicas(self, connection: aiosqlite.Connection, state: ExecutionState) -> None:
+        await connection.executemany(self._sql["upsert_replica"], rows.replica_rows(state))
+
+    async def _check(self, connection: aiosqlite.Connection, state: ExecutionState) -> None:
+        """Refuse a state that may not follow the recorded one."""
+        key = {"job": state.execution.job, "id": state.execution.id}
+        found = list(await connection.execute_fetchall(self._sql["find_status"], key))
+        if not found:
+            raise StoreError(
+                f"execution {state.execution.id}: is not recorded under job {state.execution.job}"
+            )
+        before, after = ExecutionStatus(found[0]["status"]), state.execution.status
+        if before is not after and after not in LEGAL[before]:
+            raise StoreError(f"execution {state.execution.id}: {after} may not follow {before}")
+        if before in FINAL:
+            whole = await connection.execute_fetchall(self._sql["find_execution"], key)
+            (recorded,) = rows.read_states(whole)
+            if not _only_removes(recorded, state):
+                raise StoreError(f"execution {state.execution.id}: has ended as {before}; it may not change")
+
+    async def decide(self, decision: Decision) -> int:
+        """Record a decision and give its id."""
+
+        async def work(connection: aiosqlite.Connection) -> int:
+            row = await connection.execute_insert(self._sql["insert_decision"], rows.decision_row(decision))
+            assert row is not None
+            return int(row[0])
+
+        return await self._writer.write(work)
+
+    async def prune(self, *, executions: int, decisions: int) -> tuple[str, ...]:
+        """Drop old records; an execution with replicas not yet removed stays. See the port."""
+
+        async def work(connection: aiosqlite.Connection) -> tuple[str, ...]:
+            old = await connection.execute_fetchall(self._sql["doomed_executions"], {"keep": executions})
+            doomed = {"executions": json.dumps([row["id"] for row in old])}
+            replicas = await connection.execute_fetchall(self._sql["replicas_of"], doomed)
+            await connection.execute(self._sql["delete_executions"], doomed)
+            await connection.execute(self._sql["delete_decisions"], {"keep": decisions})
+            return tuple(row["id"] for row in replicas)
+
+        return await self._writer.write(work)
+
+    async def remember(self, key: str, value: str) -> None:
+        """Keep one small text under a key."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.execute(self._sql["set_note"], {"key": key, "value": value})
+
+        await self._writer.write(work)
+
+    async def _read(self, name: str, parameters: Mapping[str, Any]) -> list[sqlite3.Row]:
+        """Run one statement, which sees one moment of the file."""
+        try:
+            with explain(self._path):
+                return list(await self._reader.execute_fetchall(self._sql[name], parameters))
+        except ValueError as exc:  # what aiosqlite says of a closed connection
+            raise StoreError(f"{self._path}: the store is closed") from exc
+
+
+def _only_removes(before: ExecutionState, after: ExecutionState) -> bool:
+    """Whether nothing changes but that remains of replicas are now removed."""
+
+    def same(state: ExecutionState) -> ExecutionState:
+        return replace(state, replicas=tuple(replace(one, removed=True) for one in state.replicas))
+
+    returned = any(
+        old.removed and not new.removed for old, new in zip(before.replicas, after.replicas, strict=False)
+    )
+    return same(before) == same(after) and not returned
+
+
+@asynccontextmanager
+async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
+    """Open the records of one daemon, made if they are not there. Leaving it writes what is queued.
+
+    Raises:
+        StoreError: another daemon has them open, the file is damaged or of a newer release, or the folder
+            cannot be written to. The text says what to do.
+    """
+    with hold_lock(path):
+        make_file(path)
+        async with _connections(path) as (reader, connection):
+            writer = Writer(connection, path)
+            task = asyncio.create_task(writer.run(), name="store/writer")
+            try:
+                yield SqliteStore(path, reader, writer)
+            finally:
+                await writer.close()
+                await task
+
+
+@asynccontextmanager
+async def _connections(path: Path) -> AsyncIterator[tuple[aiosqlite.Connection, aiosqlite.Connection]]:
+    """Open the reading and the writing connection of a sound, up-to-date file."""
+    with explain(path):
+        writing = await connect(path)
+    try:
+        with explain(path):
+            await prepare(writing, path)
+            reading = await connect(path)
+        try:
+            with explain(path):
+                await reading.execute("PRAGMA query_only = ON")
+            yield reading, writing
+        finally:
+            await reading.close()
+    finally:
+        await writing.close()

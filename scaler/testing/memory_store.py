@@ -1,0 +1,154 @@
+"""A store that forgets: the same promises as the real one, for tests and for trying things out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scaler.errors import StoreError
+from scaler.model.decision import Decision
+from scaler.model.execution import FINAL, LEGAL, ExecutionState, ExecutionStatus
+from scaler.ports.store import Page
+
+
+class MemoryStore:
+    """Keeps records in dictionaries. It passes `StoreContract`, as the real store does."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, ExecutionState] = {}
+        self._arrival: dict[str, int] = {}
+        self._arrived = 0
+        self._decisions: list[Decision] = []
+        self._decided = 0
+        self._notes: dict[str, str] = {}
+
+    def _newest_first(self, job: str) -> list[ExecutionState]:
+        own = [state for state in self._states.values() if state.execution.job == job]
+        return sorted(own, key=self._age, reverse=True)
+
+    def _age(self, state: ExecutionState) -> tuple[float, int]:
+        return state.execution.created_at.timestamp(), self._arrival[state.execution.id]
+
+    async def execution(self, job: str, execution_id: str) -> ExecutionState | None:
+        """Find one execution."""
+        found = self._states.get(execution_id)
+        return found if found is not None and found.execution.job == job else None
+
+    async def executions(
+        self,
+        job: str,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        statuses: frozenset[ExecutionStatus] | None = None,
+    ) -> Page:
+        """List a job's executions, newest first."""
+        if limit < 1:
+            raise StoreError(f"a page of {limit} executions; ask for at least 1")
+        before = _read_cursor(cursor)
+        found = [
+            state
+            for state in self._newest_first(job)
+            if (before is None or self._age(state) < before)
+            and (statuses is None or state.execution.status in statuses)
+        ]
+        kept = tuple(found[:limit])
+        if len(found) <= limit:
+            return Page(items=kept, cursor=None)
+        at, arrival = self._age(kept[-1])
+        return Page(items=kept, cursor=f"{at!r}|{arrival}")
+
+    async def decisions(self, job: str, *, limit: int = 50) -> tuple[Decision, ...]:
+        """List a job's latest decisions, newest first."""
+        own = [decision for decision in reversed(self._decisions) if decision.job == job]
+        return tuple(own[: max(0, limit)])
+
+    async def status_counts(self, job: str) -> dict[ExecutionStatus, int]:
+        """Count a job's executions by status."""
+        counts: dict[ExecutionStatus, int] = {}
+        for state in self._newest_first(job):
+            counts[state.execution.status] = counts.get(state.execution.status, 0) + 1
+        return counts
+
+    async def begin(self, states: tuple[ExecutionState, ...]) -> None:
+        """Record new executions, all or none."""
+        ids = [state.execution.id for state in states]
+        for number, name in enumerate(ids):
+            if name in self._states or name in ids[:number]:
+                raise StoreError(f"execution {name}: is already recorded")
+        for state in states:
+            self._arrived += 1
+            self._arrival[state.execution.id] = self._arrived
+            self._states[state.execution.id] = state
+
+    async def apply(self, state: ExecutionState) -> None:
+        """Record the next state of an execution."""
+        recorded = await self.execution(state.execution.job, state.execution.id)
+        if recorded is None:
+            raise StoreError(
+                f"execution {state.execution.id}: is not recorded under job {state.execution.job}"
+            )
+        before, after = recorded.execution.status, state.execution.status
+        if before is not after and after not in LEGAL[before]:
+            raise StoreError(f"execution {state.execution.id}: {after} may not follow {before}")
+        if before in FINAL and not _only_removes(recorded, state):
+            raise StoreError(f"execution {state.execution.id}: has ended as {before}; it may not change")
+        self._states[state.execution.id] = state
+
+    async def unfinished(self) -> tuple[ExecutionState, ...]:
+        """List executions that still need work, oldest first."""
+        found = [
+            state
+            for state in self._states.values()
+            if not state.execution.is_final or any(not replica.removed for replica in state.replicas)
+        ]
+        return tuple(sorted(found, key=self._age))
+
+    async def decide(self, decision: Decision) -> int:
+        """Record a decision and give its id."""
+        self._decided += 1
+        self._decisions.append(replace(decision, id=self._decided))
+        return self._decided
+
+    async def prune(self, *, executions: int, decisions: int) -> tuple[str, ...]:
+        """Drop old records; an execution with replicas not yet removed stays."""
+        dropped: list[str] = []
+        for job in {state.execution.job for state in self._states.values()}:
+            final = [state for state in self._newest_first(job) if state.execution.is_final]
+            for state in final[executions:]:
+                if all(replica.removed for replica in state.replicas):
+                    dropped += [replica.id for replica in state.replicas]
+                    del self._states[state.execution.id], self._arrival[state.execution.id]
+        for job in {decision.job for decision in self._decisions}:
+            old = {one.id for one in [one for one in reversed(self._decisions) if one.job == job][decisions:]}
+            self._decisions = [one for one in self._decisions if one.id not in old]
+        return tuple(dropped)
+
+    async def remember(self, key: str, value: str) -> None:
+        """Keep one small text under a key."""
+        self._notes[key] = value
+
+    async def recall(self, key: str) -> str | None:
+        """Give the text kept under a key, or None."""
+        return self._notes.get(key)
+
+
+def _read_cursor(cursor: str | None) -> tuple[float, int] | None:
+    if cursor is None:
+        return None
+    try:
+        at, arrival = cursor.split("|")
+        return float(at), int(arrival)
+    except ValueError as exc:
+        raise StoreError(f"cursor {cursor!r}: not one of ours; begin again without a cursor") from exc
+
+
+def _only_removes(before: ExecutionState, after: ExecutionState) -> bool:
+    """Whether nothing changes but that remains of replicas are now removed."""
+
+    def same(state: ExecutionState) -> ExecutionState:
+        return replace(state, replicas=tuple(replace(one, removed=True) for one in state.replicas))
+
+    returned = any(
+        old.removed and not new.removed for old, new in zip(before.replicas, after.replicas, strict=False)
+    )
+    return same(before) == same(after) and not returned
