@@ -28,7 +28,7 @@ from scaler.model.job import (
 )
 from scaler.testing.fake_queue import SCALER, FakeMetadata, FakeQueue, FakeScaler
 from scaler.testing.loop_clock import LoopClock
-from tests.engine.tmpstore import MemoryStore
+from scaler.testing.memory_store import MemoryStore
 from scaler.testing.mock_executor import MockExecutor
 
 

@@ -1,0 +1,198 @@
+"""All live executions: begins them, drives each by a runner, takes up those of a former process.
+
+Runners belong to the fleet and not to the loop of the job that started them, so editing or removing a job
+never touches its executions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from scaler.engine import recovery
+from scaler.engine.crew import Crew
+from scaler.engine.faults import FaultLog
+from scaler.engine.ledger import Ledger
+from scaler.engine.limits import Limits
+from scaler.engine.runner import Runner, RunnerPorts
+from scaler.engine.spec import build_spec
+from scaler.errors import ConfigError, Conflict, NotFound
+from scaler.model import names
+from scaler.model.execution import Cause, Execution, ExecutionState
+from scaler.model.job import Job, Template
+from scaler.model.replica import Replica, ReplicaHandle, ReplicaSpec
+from scaler.model.secret import Secret
+from scaler.planning.advance import Begun, advance
+from scaler.ports.clock import Clock
+from scaler.ports.store import Store
+
+log = structlog.get_logger("scaler")
+
+Spawn = Callable[[Coroutine[object, object, None], str], "asyncio.Task[None]"]
+"""Starts a named task that the engine owns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetPorts:
+    """What the fleet is built from. `secrets` gives a job's present ones, `ended` hears of every end."""
+
+    clock: Clock
+    limits: Limits
+    store: Store
+    ledger: Ledger
+    faults: FaultLog
+    crew: Crew
+    instance: str
+    spawn: Spawn
+    secrets: Callable[[str], Mapping[str, Secret]]
+    ended: Callable[[ExecutionState], None]
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The executions that are not over yet."""
+
+    ports: FleetPorts
+    _runners: dict[str, Runner] = field(default_factory=dict)
+
+    # --- beginning ------------------------------------------------------------------------------------
+
+    def new(
+        self,
+        job: Job,
+        cause: Cause,
+        name: str,
+        *,
+        template: Template | None = None,
+        decision_id: int | None = None,
+    ) -> ExecutionState:
+        """Make the state of a new execution, its first replicas included; nothing is recorded yet."""
+        now = self.ports.clock.now()
+        execution = Execution(
+            id=name,
+            job=job.name,
+            generation=job.generation,
+            cause=cause,
+            template=template or job.template,
+            executor=job.executor,
+            replica_timeout=job.replica_timeout,
+            replica_retry_limit=job.replica_retry_limit,
+            parallelism=job.parallelism,
+            replica_completion_count=job.replica_completion_count,
+            created_at=now,
+            decision_id=decision_id,
+        )
+        fresh = ExecutionState(execution=execution)
+        return advance(fresh, Begun(), now, lambda: names.replica_name(name)).state
+
+    async def begin(self, states: list[ExecutionState]) -> None:
+        """Record and hand over to runners; not cut short when the loop that asked for it is cancelled."""
+        await asyncio.shield(self.ports.spawn(self._begin(states), "engine/begin"))
+
+    async def _begin(self, states: list[ExecutionState]) -> None:
+        await self.ports.store.begin(tuple(states))
+        for state in states:
+            self.ports.ledger.put(state)
+            self.ports.spawn(self._drive(state, {}), f"execution:{state.execution.id}")
+
+    async def _drive(self, state: ExecutionState, adopted: Mapping[str, ReplicaHandle | None]) -> None:
+        """Run one execution to its end."""
+        execution = state.execution
+        ports = RunnerPorts(
+            clock=self.ports.clock,
+            limits=self.ports.limits,
+            store=self.ports.store,
+            ledger=self.ports.ledger,
+            faults=self.ports.faults,
+            executor=await self.ports.crew.get(execution.executor),
+            ended=self.ports.ended,
+        )
+        runner = self._runners[execution.id] = Runner(state, ports, self._build)
+        try:
+            await runner.run(adopted)
+        finally:
+            self._runners.pop(execution.id, None)
+
+    def _build(self, state: ExecutionState, replica: Replica) -> ReplicaSpec:
+        secrets = self.ports.secrets(state.execution.job)
+        return build_spec(state, replica, secrets, self.ports.instance)
+
+    # --- a former process -----------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Load unfinished executions, and take each executor's up as soon as it answers."""
+        unfinished = await self.ports.store.unfinished()
+        by_executor: dict[str, list[ExecutionState]] = {}
+        for state in unfinished:
+            self.ports.ledger.put(state)
+            by_executor.setdefault(state.execution.executor, []).append(state)
+        for name, states in by_executor.items():
+            self.ports.spawn(self._resume(name, tuple(states)), f"engine/recover/{name}")
+
+    async def _resume(self, name: str, states: tuple[ExecutionState, ...]) -> None:
+        ports = self.ports
+        try:
+            executor = await ports.crew.get(name)
+        except ConfigError as exc:
+            log.error("executor.missing", executor=name, unfinished=len(states), error=str(exc))
+            return
+        found = await recovery.find_resumptions(
+            name, executor, states, clock=ports.clock, limits=ports.limits, faults=ports.faults
+        )
+        for resumption in found:
+            execution_id = resumption.state.execution.id
+            ports.spawn(self._drive(resumption.state, resumption.adopted), f"execution:{execution_id}")
+
+    async def sweep(self) -> None:
+        """Look for replicas that nobody owns, for ever."""
+        limits = self.ports.limits
+        while True:
+            await self.ports.clock.sleep(limits.sweep_s)
+            for name in self.ports.crew.names():
+                executor = await self.ports.crew.get(name)
+                await recovery.sweep(executor, self._known, self.ports.clock, limits.orphan_grace_s)
+
+    def _known(self) -> set[str]:
+        leftovers = {r.id for runner in self._runners.values() for r in runner.state.replicas}
+        return self.ports.ledger.replica_ids() | leftovers
+
+    # --- asked from outside -----------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._runners)
+
+    async def stop(self, job: str, execution_id: str) -> ExecutionState:
+        """Ask an execution to stop; one that has ended is left as it is.
+
+        Raises:
+            NotFound: no such execution.
+            Conflict: it is being recovered: its executor has not answered since the daemon started.
+        """
+        runner = self._runners.get(execution_id)
+        if runner is not None and runner.state.execution.job == job:
+            await runner.stop("stopped on request")
+            return runner.state
+        if self.ports.ledger.find(job, execution_id) is not None:
+            raise Conflict(f"execution '{execution_id}' is being recovered; try again in a moment")
+        return await self._recorded(job, execution_id)
+
+    async def _recorded(self, job: str, execution_id: str) -> ExecutionState:
+        state = await self.ports.store.execution(job, execution_id)
+        if state is None:
+            raise NotFound(f"no execution '{execution_id}' of job '{job}'")
+        return state
+
+    async def logs(
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool
+    ) -> AsyncIterator[str]:
+        """Give the log lines of an execution's replicas, one replica after the other."""
+        state = await self._recorded(job, execution_id)
+        executor = await self.ports.crew.get(state.execution.executor)
+        for replica in state.replicas:
+            runner = self._runners.get(execution_id)
+            current = (runner.state.replica(replica.id) if runner else None) or replica
+            async for line in executor.logs(replica.id, current.handle, tail=tail, follow=follow):
+                yield line
