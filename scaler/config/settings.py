@@ -50,13 +50,13 @@ class LimitSettings:
 
     Attributes:
         poll_timeout: longest reading of one source.
-        refill_interval: least time between two evaluations of a job whose executions end.
+        refill_interval: least time between two early readings (an execution has ended) of one source.
         launch_timeout: longest start of one replica, pulling its image included.
         stop_grace: from asking a replica to end until it is killed.
     """
 
     poll_timeout: timedelta = timedelta(seconds=10)
-    refill_interval: timedelta = timedelta(seconds=1)
+    refill_interval: timedelta = timedelta(seconds=0.05)
     launch_timeout: timedelta = timedelta(seconds=300)
     stop_grace: timedelta = timedelta(seconds=10)
 

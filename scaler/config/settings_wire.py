@@ -79,8 +79,8 @@ class LimitsWire(WireModel):
 
     poll_timeout: Duration = 10.0
     """Longest reading of one source."""
-    refill_interval: Duration = 1.0
-    """Least time between two evaluations of a job whose executions end."""
+    refill_interval: Duration = 0.05
+    """Least time between two early readings of one source; an execution that ends causes one."""
     launch_timeout: Duration = 300.0
     """Longest start of one replica, pulling its image included."""
     stop_grace: Duration = 10.0

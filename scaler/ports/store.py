@@ -32,7 +32,11 @@ class StoreReader(Protocol):
         cursor: str | None = None,
         statuses: frozenset[ExecutionStatus] | None = None,
     ) -> Page:
-        """List a job's executions, newest first."""
+        """List a job's executions, newest first.
+
+        Raises:
+            ValueError: `cursor` is not one that this store gave.
+        """
         ...
 
     async def decisions(self, job: str, *, limit: int = 50) -> tuple[Decision, ...]:

@@ -172,7 +172,7 @@ def read_cursor(cursor: str | None) -> Row:
     """Read a cursor into parameters; both are None at the beginning.
 
     Raises:
-        StoreError: it was not made by `cursor_behind`.
+        ValueError: it was not made by `cursor_behind`.
     """
     if cursor is None:
         return {"created_at": None, "seq": None}
@@ -182,4 +182,4 @@ def read_cursor(cursor: str | None) -> Row:
         datetime.fromisoformat(created_at)
         return {"created_at": created_at, "seq": int(seq)}
     except (ValueError, binascii.Error) as exc:
-        raise StoreError(f"cursor {cursor!r}: not one of ours; begin again without a cursor") from exc
+        raise ValueError(f"cursor {cursor!r}: not one of ours; begin again without a cursor") from exc

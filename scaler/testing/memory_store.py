@@ -139,7 +139,7 @@ def _read_cursor(cursor: str | None) -> tuple[float, int] | None:
         at, arrival = cursor.split("|")
         return float(at), int(arrival)
     except ValueError as exc:
-        raise StoreError(f"cursor {cursor!r}: not one of ours; begin again without a cursor") from exc
+        raise ValueError(f"cursor {cursor!r}: not one of ours; begin again without a cursor") from exc
 
 
 def _only_removes(before: ExecutionState, after: ExecutionState) -> bool:
