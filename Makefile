@@ -2,10 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint type schema bench clean
+.PHONY: help demo test check unit contract integration e2e docs prepare fmt lint type contracts schema bench lock clean
+
+# Folders whose tests need brokers or an engine, whole programs, or the pages.
+INTEGRATION := tests/executors tests/infra tests/scalers
+E2E := $(wildcard tests/e2e tests/demo)
+DOCS := tests/docs
 
 help:            ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .venv/.ready: requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -16,3 +21,55 @@ help:            ## list the targets
 demo: .venv/.ready  ## flood a queue with 50 messages and watch executions drain it
 	$(BIN)/scaler demo
 
+test: check prepare  ## all checks, then all tests; REQUIRE=all fails for a service that cannot be had
+	$(BIN)/pytest
+
+check: lint type contracts  ## format, lint, types, import contracts
+
+lint: .venv/.ready  ## format and lint, changing nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+type: .venv/.ready  ## mypy --strict
+	$(BIN)/mypy
+
+contracts: .venv/.ready  ## who may import whom
+	$(BIN)/lint-imports --no-cache
+
+prepare: .venv/.ready  ## install and build what tests need, in parallel; what cannot be had is told
+	-$(BIN)/python -m tests.infra.prepare
+
+unit: .venv/.ready  ## tests that need no service
+	$(BIN)/pytest tests $(addprefix --ignore=,$(INTEGRATION) $(E2E) $(DOCS))
+
+contract: .venv/.ready  ## one suite over all implementations of a port
+	$(BIN)/pytest tests/store tests/executors -k contract
+
+integration: .venv/.ready prepare  ## tests on real brokers and a real engine
+	$(BIN)/pytest $(INTEGRATION)
+
+e2e: .venv/.ready prepare  ## whole stories: message in, execution record out
+	$(BIN)/pytest $(E2E)
+
+docs: .venv/.ready  ## pages against code
+	$(BIN)/pytest $(DOCS)
+
+fmt: .venv/.ready  ## format, and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schema: .venv/.ready  ## renew the generated files: JSON schemas and the help page
+	$(BIN)/python -m scaler.config.schema
+	$(BIN)/python -m tests.cli.help_page
+
+bench: .venv/.ready prepare  ## measure: launch path, ticks, memory
+	$(BIN)/python -m tests.bench
+
+lock: .venv/.ready  ## pin all requirements anew, with hashes and without addresses
+	$(PYTHON) -m venv .cache/uv
+	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv
+	.cache/uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-header --all-extras --group dev pyproject.toml -o requirements/dev.txt
+
+clean:           ## remove the environment and what tools left; .cache (downloads of tests) stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

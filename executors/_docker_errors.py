@@ -43,7 +43,7 @@ async def engine_call(what: str, timeout_s: float) -> AsyncIterator[None]:
             raise ExecutorUnavailable(f"docker: {what}: {exc.message}") from exc
         raise
     except (aiohttp.ClientError, ConnectionError) as exc:
-        raise ExecutorUnavailable(f"docker: {what}: {exc or type(exc).__name__}") from exc
+        raise ExecutorUnavailable(f"docker: {what}: {str(exc) or type(exc).__name__}") from exc
 
 
 def is_passing(exc: DockerError) -> bool:

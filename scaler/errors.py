@@ -107,6 +107,6 @@ def map_errors(
     except PollError:
         raise
     except fatal as exc:
-        raise PollError(f"{prefix}{exc or type(exc).__name__}", transient=False) from exc
+        raise PollError(f"{prefix}{str(exc) or type(exc).__name__}", transient=False) from exc
     except transient as exc:
-        raise PollError(f"{prefix}{exc or type(exc).__name__}", transient=True) from exc
+        raise PollError(f"{prefix}{str(exc) or type(exc).__name__}", transient=True) from exc

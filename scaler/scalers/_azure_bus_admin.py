@@ -24,7 +24,7 @@ EMULATOR_ADMIN_PORT: Final = 5300
 _ATOM: Final = b"http://www.w3.org/2005/Atom"
 
 
-class AdminTransport(AioHttpTransport):
+class AdminTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK hands it out untyped
     """Sends what the SDK built: over plain http to an emulator, and a SAS token as the service wants it."""
 
     def __init__(self, *, plain_http: bool, timeout_s: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -98,7 +98,8 @@ def error_code(exc: HttpResponseError) -> str:
     told = getattr(exc, "error_code", None)
     code = str(getattr(told, "value", told) or "")
     if not code and exc.response is not None:
-        code = str(exc.response.headers.get("x-ms-error-code") or "")
+        headers: Mapping[str, str] = getattr(exc.response, "headers", {})
+        code = headers.get("x-ms-error-code") or ""
     return code if _CODE.fullmatch(code) else ""
 
 

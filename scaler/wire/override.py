@@ -18,8 +18,8 @@ def template_override(body: object, job: Job) -> Template | None:
     """Read the body of a start: `{"containers": [...]}` or `{"template": {"containers": [...]}}`.
 
     It replaces the job's template and is not merged with it: variables and limits not repeated are gone.
-    A missing image, a missing container name, registries and executor options are the job's. No body, or an empty one: None, which
-    means the job's own template.
+    A missing image, a missing container name, registries and executor options are the job's. No body, or an
+    empty one: None, which means the job's own template.
 
     Raises:
         ConfigError: the body is no template, or names a secret that the job does not have.

@@ -150,9 +150,12 @@ def test_taking_up_an_execution_again_starts_what_was_only_recorded() -> None:
 
 
 _events = st.lists(
-    st.tuples(st.sampled_from(["launch", "ok", "fail", "lost", "timeout", "stop", "refuse", "begin"]), st.integers(0, 5)),
+    st.tuples(
+        st.sampled_from(["launch", "ok", "fail", "lost", "timeout", "stop", "refuse", "begin"]),
+        st.integers(0, 5),
+    ),
     max_size=25,
-)  # fmt: skip
+)
 
 
 def _event(kind: str, state: ExecutionState, index: int) -> ExecutionEvent:
