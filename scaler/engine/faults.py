@@ -30,15 +30,19 @@ class FaultLog:
             known.count += 1
             return
         self._troubles[subject] = _Trouble(reason=reason, since=known.since if known else now)
-        log.warning(f"{subject.split(':', 1)[0]}.failed", reason=reason, error=message, **fields)
+        log.warning(_kind(subject) + ".failed", reason=reason, error=message, **fields)
 
     def well(self, subject: str, now: datetime, **fields: object) -> None:
         """Note a success; a line is written only if the subject was in trouble."""
         trouble = self._troubles.pop(subject, None)
         if trouble is not None:
             log.info(
-                f"{subject.split(':', 1)[0]}.recovered",
+                _kind(subject) + ".recovered",
                 after_s=round((now - trouble.since).total_seconds(), 1),
                 failures=trouble.count,
                 **fields,
             )
+
+
+def _kind(subject: str) -> str:
+    return subject.split(":", 1)[0]

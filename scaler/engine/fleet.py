@@ -137,7 +137,7 @@ class Fleet:
         try:
             executor = await ports.crew.get(name)
         except ConfigError as exc:
-            log.error("executor.missing", executor=name, unfinished=len(states), error=str(exc))
+            log.warning("executor.missing", executor=name, unfinished=len(states), error=str(exc))
             return
         found = await recovery.find_resumptions(
             name, executor, states, clock=ports.clock, limits=ports.limits, faults=ports.faults

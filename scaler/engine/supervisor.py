@@ -83,10 +83,14 @@ class Supervisor:
                 await self._fleet.recover()
                 self._recovered.set()
                 self._spawn(self._guard("sweep", self._fleet.sweep), "engine/sweep")
-                await self._over.wait()
-                raise _Closed
+                await self._until_closed()
         except* _Closed:
             log.info("engine.closed", unfinished=len(self._fleet))
+
+    async def _until_closed(self) -> None:
+        """End the task group from within when `close` is called."""
+        await self._over.wait()
+        raise _Closed
 
     def close(self) -> None:
         """Stop ticking and let go of replicas without stopping them: the next start adopts them."""
