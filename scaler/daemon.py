@@ -227,6 +227,7 @@ async def _apply(
     running: dict[str, LoadedJob], result: LoadResult, supervisor: Supervisor, store: Store
 ) -> dict[str, LoadedJob]:
     merged = merge(running, result)
+    faults = dict(merged.faults)
     for text in merged.faults.values():
         for line in text.splitlines():
             log.error("file.faulty", fault=line)
@@ -240,9 +241,14 @@ async def _apply(
         if old is not None and old.job == loaded.job:
             applied[name] = old
             continue
-        await supervisor.put(await _numbered(loaded.job, store))
-        applied[name] = loaded
-    supervisor.file_faults(dict(merged.faults))
+        try:
+            await supervisor.put(await _numbered(loaded.job, store))
+        except ConfigError as exc:
+            faults[name] = f"{loaded.place}: {exc}"
+            log.error("file.faulty", fault=faults[name])  # noqa: TRY400 - a user's mistake has no traceback
+        else:
+            applied[name] = loaded
+    supervisor.file_faults(faults)
     return applied
 
 

@@ -30,14 +30,16 @@ class FaultLog:
             known.count += 1
             return
         self._troubles[subject] = _Trouble(reason=reason, since=known.since if known else now)
-        log.warning(_kind(subject) + ".failed", reason=reason, error=message, **fields)
+        event = _kind(subject) + ".failed"
+        log.warning(event, reason=reason, error=message, **fields)
 
     def well(self, subject: str, now: datetime, **fields: object) -> None:
         """Note a success; a line is written only if the subject was in trouble."""
         trouble = self._troubles.pop(subject, None)
         if trouble is not None:
+            event = _kind(subject) + ".recovered"
             log.info(
-                _kind(subject) + ".recovered",
+                event,
                 after_s=round((now - trouble.since).total_seconds(), 1),
                 failures=trouble.count,
                 **fields,
