@@ -245,7 +245,7 @@ async def _apply(
             await supervisor.put(await _numbered(loaded.job, store))
         except ConfigError as exc:
             faults[name] = f"{loaded.place}: {exc}"
-            log.error("file.faulty", fault=faults[name])  # noqa: TRY400 - a user's mistake has no traceback
+            log.error("file.faulty", fault=faults[name])
         else:
             applied[name] = loaded
     supervisor.file_faults(faults)
