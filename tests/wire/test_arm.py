@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -101,15 +102,13 @@ def test_an_answer_can_be_sent_back_as_a_job() -> None:
 
 
 def test_an_execution_is_the_whole_resource() -> None:
-    execution = Execution(
-        **{name: getattr(EXECUTION, name) for name in EXECUTION.__slots__}
-        | {
-            "status": ExecutionStatus.FAILED,
-            "started_at": START,
-            "ended_at": START + timedelta(seconds=5),
-            "reason": "BackoffLimitExceeded",
-            "message": "used up",
-        }
+    execution = replace(
+        EXECUTION,
+        status=ExecutionStatus.FAILED,
+        started_at=START,
+        ended_at=START + timedelta(seconds=5),
+        reason="BackoffLimitExceeded",
+        message="used up",
     )
     replica = Replica(
         id="orders-abc-1",
