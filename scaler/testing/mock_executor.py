@@ -17,6 +17,7 @@ class _Thing:
     def __init__(self, spec: ReplicaSpec, created_at: datetime) -> None:
         self.spec = spec
         self.created_at = created_at
+        self.starting: asyncio.Task[None] | None = None
         self.task: asyncio.Task[int] | None = None
         self.exit: ReplicaExit | None = None
         self.over = asyncio.Event()
@@ -54,12 +55,18 @@ class MockExecutor:
             now = datetime(2026, 3, 1, 12, tzinfo=UTC)
             created = now + timedelta(seconds=asyncio.get_running_loop().time())
             thing = self._things[spec.replica_id] = _Thing(spec, created)
-        await asyncio.sleep(self.start_delay_s)
+        if thing.starting is None:
+            thing.starting = asyncio.get_running_loop().create_task(self._start(thing), name="mock-start")
+        await asyncio.shield(thing.starting)
         self._reachable()
-        if thing.task is None:
-            self.launches[spec.replica_id] = self.launches.get(spec.replica_id, 0) + 1
-            thing.task = asyncio.get_running_loop().create_task(self._live(thing), name="mock-replica")
         return ReplicaHandle(executor="mock", token=spec.replica_id)
+
+    async def _start(self, thing: _Thing) -> None:
+        """Start what was asked for, whether or not the one that asked is still there."""
+        await asyncio.sleep(self.start_delay_s)
+        replica_id = thing.spec.replica_id
+        self.launches[replica_id] = self.launches.get(replica_id, 0) + 1
+        thing.task = asyncio.get_running_loop().create_task(self._live(thing), name="mock-replica")
 
     async def _live(self, thing: _Thing) -> int:
         self.live += 1

@@ -217,7 +217,7 @@ def test_a_replica_that_runs_too_long_is_stopped_and_fails() -> None:
     async def story() -> None:
         world = World(work_s=1000)
         world.queue.publish(1)
-        async with world.engine(event_job(high=1, interval_s=5000, timeout_s=20)):
+        async with world.engine(event_job(high=1, interval_s=5000, timeout_s=20, refill=False)):
             await world.until(lambda: world.executor.peak == 1 and world.executor.live == 0, limit_s=60)
             await asyncio.sleep(0.1)
         (state,) = await world.executions()

@@ -65,10 +65,10 @@ class Pulse:
 
 
 class Mortal:
-    """A port whose every call may be the engine's last."""
+    """A port whose every call may be the engine's last, and takes its time."""
 
-    def __init__(self, port: object, pulse: Pulse) -> None:
-        self._port, self._pulse = port, pulse
+    def __init__(self, port: object, pulse: Pulse, *, takes_s: float = 0.0) -> None:
+        self._port, self._pulse, self._takes_s = port, pulse, takes_s
 
     def __getattr__(self, name: str) -> Any:
         target = getattr(self._port, name)
@@ -76,6 +76,7 @@ class Mortal:
             return target
 
         async def call(*args: Any, **kwargs: Any) -> Any:
+            await asyncio.sleep(self._takes_s)
             return await self._pulse.through(lambda: target(*args, **kwargs))
 
         return call
@@ -152,7 +153,7 @@ class World:
             supervisor = Supervisor(
                 EnginePorts(
                     clock=self.clock,
-                    store=Mortal(self.store, pulse),  # type: ignore[arg-type]
+                    store=Mortal(self.store, pulse, takes_s=0.004),  # type: ignore[arg-type]
                     crew=crew,
                     sessions=sessions,
                     resolve=lambda _job, rule: (SCALER, FakeMetadata.model_validate(dict(rule.metadata))),
