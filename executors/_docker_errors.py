@@ -22,12 +22,18 @@ _PASSING = re.compile(
     r"|containerd.*(not running|unavailable)",
     re.IGNORECASE,
 )
+_OWN_TROUBLE = re.compile(r"transport is closing|context canceled|shutting down|containerd", re.IGNORECASE)
 _SHORTEST_SECRET = 6  # hiding "5" or "true" would garble messages
 
 
 @asynccontextmanager
-async def engine_call(what: str, timeout_s: float) -> AsyncIterator[None]:
+async def engine_call(what: str, timeout_s: float, *, asks_registry: bool = False) -> AsyncIterator[None]:
     """Run calls to the engine within `timeout_s` seconds.
+
+    Args:
+        what: names the calls in errors.
+        timeout_s: seconds that all of them may take.
+        asks_registry: the engine itself asks another: that one's refusal or silence is an answer, told as it is.
 
     Raises:
         ExecutorUnavailable: no connection, no answer in time, or the engine says that it is going down.
@@ -39,16 +45,14 @@ async def engine_call(what: str, timeout_s: float) -> AsyncIterator[None]:
     except TimeoutError as exc:
         raise ExecutorUnavailable(f"docker: {what}: no answer within {timeout_s:g} s") from exc
     except DockerError as exc:
-        if exc.status in (_NOT_CONNECTED, 502, 503, 504) or (exc.status == 500 and is_passing(exc)):
+        passing = _OWN_TROUBLE if asks_registry else _PASSING
+        if exc.status in (_NOT_CONNECTED, 502, 503, 504) or (
+            exc.status == 500 and passing.search(exc.message)
+        ):
             raise ExecutorUnavailable(f"docker: {what}: {exc.message}") from exc
         raise
     except (aiohttp.ClientError, ConnectionError) as exc:
         raise ExecutorUnavailable(f"docker: {what}: {str(exc) or type(exc).__name__}") from exc
-
-
-def is_passing(exc: DockerError) -> bool:
-    """Whether the engine's own trouble, not the request, made it answer so."""
-    return bool(_PASSING.search(exc.message))
 
 
 def without_secrets(text: str, secrets: Iterable[Secret]) -> str:

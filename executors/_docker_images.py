@@ -62,7 +62,7 @@ class Images:
         secrets = [secret for _, secret in credentials]
         try:
             auth = await find_auth(image, credentials)
-            async with engine_call(f"pull of {image}", self._timeout_s):
+            async with engine_call(f"pull of {image}", self._timeout_s, asks_registry=True):
                 async for _ in self._client.images.pull(full_name(image), auth=auth, stream=True):
                     pass
         except DockerError as exc:

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiodocker import DockerError
 
 from executors._docker_config import mount_fault
 from executors._docker_endpoint import find_endpoint
+from executors._docker_errors import engine_call
 from executors._docker_images import full_name, registry_of
 from executors._docker_settings import PullPolicy, parse_settings
 from executors._docker_watch import exit_of
 from executors._labels import labels_of, owner_filter, replica_of
 from executors._limiter import Aimd, Limiter
 from executors.docker import EXECUTOR, check
-from scaler.errors import ConfigError
+from scaler.errors import ConfigError, ExecutorUnavailable
 from scaler.model.job import Container, DockerOptions, Job, ManualTrigger, Template
 from scaler.model.names import LABEL_INSTANCE, LABEL_REPLICA
 from scaler.model.replica import ReplicaExit
@@ -247,3 +249,25 @@ async def test_no_more_than_the_bound_go_in_and_a_cancelled_one_frees_its_place(
     assert (most, inside, sum(task.cancelled() for task in tasks)) == (2, 0, 3)
     async with asyncio.timeout(1), limiter.slot():
         pass
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("message", "asks_registry", "expected"),
+    [
+        ("dial tcp 127.0.0.1:5000: connect: connection refused", False, ExecutorUnavailable),
+        ("dial tcp 127.0.0.1:5000: connect: connection refused", True, DockerError),
+        ("context deadline exceeded", True, DockerError),
+        ("connection error: dial unix /run/containerd.sock: connection refused", True, ExecutorUnavailable),
+        ("context canceled", True, ExecutorUnavailable),
+        ("no space left on device", False, DockerError),
+    ],
+)
+async def test_the_engines_own_trouble_is_told_from_what_a_registry_answers(
+    message: str, asks_registry: bool, expected: type[Exception]
+) -> None:
+    with pytest.raises(expected):
+        async with engine_call("call", 1, asks_registry=asks_registry):
+            raise DockerError(500, message)
