@@ -96,7 +96,9 @@ class Stage:
         for name in ("broker", "daemon"):
             program = self._programs.get(name)
             if program is not None and program.poll() is not None:
-                raise StageError(f"the {name} ended with code {program.returncode}: {self._last_line(name)}")
+                raise StageError(
+                    f"the {name} ended with code {program.returncode}; its last line: {self._last_line(name)}"
+                )
 
     def bus(self) -> Bus | None:
         """Give the broker's address, once it listens."""
@@ -113,7 +115,9 @@ class Stage:
         if program.poll() is None:
             return None
         if program.returncode:
-            raise StageError(f"the sender ended with code {program.returncode}: {self._last_line('sender')}")
+            raise StageError(
+                f"the sender ended with code {program.returncode}; its last line: {self._last_line('sender')}"
+            )
         lines = self._log("sender").read_text().splitlines()
         return tuple(line.removeprefix(_SENT) for line in lines if line.startswith(_SENT))
 

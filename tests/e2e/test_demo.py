@@ -192,7 +192,9 @@ def test_a_broker_that_dies_is_told_in_one_line(
     os.kill(broker, signal.SIGKILL)
     _out, err = demo.communicate(timeout=END_S)
     assert demo.returncode == 1
-    assert re.fullmatch(r"Error: the broker (ended with code -9|doesn't answer any more): .*\n", err)
+    assert re.fullmatch(
+        r"Error: the broker (ended with code -9; its last line|doesn't answer any more): .*\n", err
+    )
     assert list(temporary.iterdir()) == []
     assert processes_of(temporary) == []
 
