@@ -1,0 +1,1 @@
+"""Pages against code: what is written down must be so."""
