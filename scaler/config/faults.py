@@ -15,6 +15,18 @@ _TELLING = 12
 """From how many characters on a piece of a secret is taken for the secret."""
 _USERINFO = re.compile(r"(?<=://)[^/\s@']+(?=@)")
 _KEY = re.compile(r"((?:key|signature|password|secret|token)=)[^;&\s']+", re.IGNORECASE)
+_KEY_WORDS = (
+    "UseDevelopmentEmulator",
+    "SharedAccessKeyName",
+    "SharedAccessKey",
+    "SharedAccessSignature",
+    "DefaultEndpointsProtocol",
+    "EndpointSuffix",
+    "QueueEndpoint",
+    "AccountName",
+    "AccountKey",
+    "EntityPath",
+)
 _PART = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 
 
@@ -50,17 +62,30 @@ def parse_where(text: str) -> Path:
 def mask(message: str, secrets: Iterable[str]) -> str:
     """Replace every secret, and every telling piece of one, by stars; keep the message on one line.
 
-    Credentials in addresses and connection strings are recognised without being declared.
+    Credentials in addresses and connection strings are recognised without being declared. The key words of
+    connection strings stay readable: they are no part of what is secret.
     """
-    for secret in sorted({s.strip() for s in secrets if s.strip()}, key=len, reverse=True):
+    longest_first = sorted({s.strip() for s in secrets if s.strip()}, key=len, reverse=True)
+    for secret in longest_first:
         if len(secret) < _SHORT:
             message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, message)
-            continue
-        message = message.replace(secret, MASK)
-        while len(secret) > _TELLING:
-            match = SequenceMatcher(None, message, secret, autojunk=False).find_longest_match()
-            if match.size < _TELLING:
-                break
-            message = message[: match.a] + MASK + message[match.a + match.size :]
+        else:
+            message = message.replace(secret, MASK)
+    for number, word in enumerate(_KEY_WORDS):
+        message = message.replace(word, f"\0{number}\0")
+    for secret in longest_first:
+        message = _mask_pieces(message, secret)
+    for number, word in enumerate(_KEY_WORDS):
+        message = message.replace(f"\0{number}\0", word)
     message = _KEY.sub(rf"\1{MASK}", _USERINFO.sub(MASK, message))
     return " ".join(message.split())
+
+
+def _mask_pieces(message: str, secret: str) -> str:
+    """Replace every piece of a secret that is long enough to tell."""
+    while len(secret) > _TELLING:
+        match = SequenceMatcher(None, message, secret, autojunk=False).find_longest_match()
+        if match.size < _TELLING:
+            break
+        message = message[: match.a] + MASK + message[match.a + match.size :]
+    return message

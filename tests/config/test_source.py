@@ -89,6 +89,11 @@ def test_no_text_raises(text: str) -> None:
         ("got 'amqp://user:word@host/v'; no", [], "got 'amqp://***@host/v'; no"),
         ("got 'Endpoint=sb://h/;SharedAccessKey=abc=='", [], "got 'Endpoint=sb://h/;SharedAccessKey=***'"),
         ("two\nlines", [""], "two lines"),
+        (
+            "write SharedAccessKeyName and SharedAccessKey",
+            ["Endpoint=sb://x;SharedAccessKeyName=Root;SharedAccessKey=abcdefgh1234="],
+            "write SharedAccessKeyName and SharedAccessKey",
+        ),
     ],
 )
 def test_secrets_are_masked(message: str, secrets: list[str], expected: str) -> None:
