@@ -244,10 +244,8 @@ def test_migrations_are_numbered_without_a_gap() -> None:
 
 async def test_every_list_goes_by_an_index(store: SqliteStore) -> None:
     queries = load_queries()
-    parameters = {
-        name: None
-        for name in ("id", "job", "seq", "created_at", "statuses", "limit", "keep", "key", "executions")
-    }
+    names = ("id", "job", "seq", "created_at", "statuses", "limit", "keep", "key", "executions")
+    parameters = dict.fromkeys(names)
     for name in ("find_execution", "find_status", "list_executions", "list_unfinished", "list_decisions"):
         plan = await store._reader.execute_fetchall("EXPLAIN QUERY PLAN " + queries[name], parameters)
         steps = [row["detail"] for row in plan]
