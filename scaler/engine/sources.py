@@ -11,12 +11,13 @@ import asyncio
 import math
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
+from scaler.engine.circuit import Circuits
 from scaler.errors import ConfigError, PollError
 from scaler.model.job import Job, ScaleRule
 from scaler.model.sample import PollFailure, Reading, Sample
@@ -38,6 +39,7 @@ class SourcePorts:
     sessions: SessionPool
     resolve: Resolve
     close_s: float
+    circuits: Circuits = field(default_factory=Circuits)
 
 
 class RuleSource:
@@ -81,6 +83,18 @@ class RuleSource:
             await self._close()
 
     async def _read(self) -> Reading:
+        now = self._ports.clock.monotonic()
+        refusal = self._ports.circuits.refusal(self.address, now)
+        if refusal is not None:
+            return refusal
+        reading = await self._ask()
+        if isinstance(reading, PollFailure):
+            self._ports.circuits.failed(self.address, reading, self._ports.clock.monotonic())
+        else:
+            self._ports.circuits.well(self.address)
+        return reading
+
+    async def _ask(self) -> Reading:
         started = self._ports.clock.now()
         try:
             async with asyncio.timeout(self._timeout_s):

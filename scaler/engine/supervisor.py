@@ -13,6 +13,7 @@ from datetime import datetime
 
 import structlog
 
+from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
 from scaler.engine.fleet import Fleet, FleetPorts
@@ -57,6 +58,7 @@ class Supervisor:
         self._faults = FaultLog()
         self._ledger = Ledger(ended_kept_s=ports.limits.ended_kept_s)
         self._pace = Pace(gap_s=ports.limits.source_gap_s)
+        self._circuits = Circuits()
         self._fleet = Fleet(self._fleet_ports())
         self._jobs: dict[str, Job] = {}
         self._loops: dict[str, JobLoop | ScheduleLoop] = {}
@@ -204,6 +206,7 @@ class Supervisor:
                 sessions=ports.sessions,
                 resolve=ports.resolve,
                 close_s=ports.limits.close_s,
+                circuits=self._circuits,
             ),
             start=self._start_many,
             late=self._note_lateness,

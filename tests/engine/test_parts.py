@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from scaler.engine.circuit import Circuits
 from scaler.engine.clock import SystemClock
 from scaler.engine.faults import FaultLog
 from scaler.engine.pace import Pace
@@ -63,6 +64,36 @@ def test_the_wall_clock_never_runs_backwards() -> None:
     readings = [clock.now() for _ in range(100)]
     assert readings == sorted(readings)
     assert readings[0].tzinfo is not None
+
+
+def test_a_dead_source_is_asked_by_one_rule_for_all_with_growing_pauses_until_it_answers() -> None:
+    circuits = Circuits(jitter=lambda: 1.0)
+    refused = PollFailure(reason="Unreachable", message="refused")
+    for _ in range(3):
+        assert circuits.refusal("amqp://a", 10.0) is None
+        circuits.failed("amqp://a", refused, 10.0)
+    held = circuits.refusal("amqp://a", 10.2)
+    assert held == PollFailure(
+        reason="Unreachable", message="refused (the source is asked again in 0.3 s)", transient=True
+    )
+    assert circuits.refusal("amqp://b", 10.2) is None
+    asked = [circuits.refusal("amqp://a", 10.6) is None for _ in range(1000)]
+    assert asked.count(True) == 1
+    circuits.failed("amqp://a", refused, 10.7)
+    assert circuits.refusal("amqp://a", 11.6) is not None
+    for _ in range(10):
+        circuits.failed("amqp://a", refused, 20.0)
+    assert circuits.refusal("amqp://a", 25.01) is None
+    circuits.well("amqp://a")
+    assert [circuits.refusal("amqp://a", 25.02) for _ in range(3)] == [None, None, None]
+
+
+def test_a_missing_queue_or_a_wrong_password_speaks_of_one_rule_not_of_its_source() -> None:
+    circuits = Circuits()
+    for reason in ("EntityNotFound", "AuthenticationFailed", "InvalidConfiguration"):
+        for _ in range(9):
+            circuits.failed("amqp://a", PollFailure(reason=reason, message="x"), 1.0)
+    assert circuits.refusal("amqp://a", 1.0) is None
 
 
 class Opened:
