@@ -1,0 +1,170 @@
+"""Bench `ticks`: a thousand event jobs polled each second on one broker, beside a bare loop that only asks.
+
+The bare loop is another process with one connection and as many channels as the product uses; it sends the same
+questions on the same cadence and does nothing with the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from scaler.api.address import socket_path
+from tests.bench.daemon import Daemon, make_daemon
+from tests.bench.report import Figure, Options, figure, ratios
+from tests.infra.choose import Broken
+from tests.infra.paths import REPOSITORY
+from tests.infra.rabbitmq import RabbitMQ, start_rabbitmq
+
+JOBS = 1000
+INTERVAL_S = 1
+SECONDS = 15.0
+WARM_UP_S = 4.0
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polling:
+    """What one side did: CPU seconds a poll, polls a second and jobs, lateness of ticks in seconds."""
+
+    cpu_s: float
+    share: float
+    late_p50_s: float
+    late_p99_s: float
+
+
+async def run(options: Options) -> Sequence[Figure]:
+    """Measure; needs a broker."""
+    broker = start_rabbitmq()
+    jobs = options.size(JOBS)
+    queues = [f"bench-{uuid.uuid4().hex[:8]}-{number}" for number in range(jobs)]
+    ours: list[Polling] = []
+    bare: list[Polling] = []
+    try:
+        await broker.declare(*queues)
+        for number in range(options.repeat):
+            bare.append(await _bare(broker, queues))
+            ours.append(await _daemon(broker, queues))
+            options.say(
+                f"ticks {number + 1}/{options.repeat}: ours {ours[-1].cpu_s * 1e3:.2f} ms a poll, "
+                f"bare {bare[-1].cpu_s * 1e3:.2f} ms"
+            )
+        await broker.delete(*queues)
+    finally:
+        broker.close()
+    how = f"{jobs} jobs, one queue each, polled every {INTERVAL_S} s by AMQP, {SECONDS:g} s after {WARM_UP_S:g} s"
+    return [
+        figure(
+            "CPU per poll to bare", ratios([o.cpu_s for o in ours], [b.cpu_s for b in bare]), "x",
+            f"user and system time of the process / polls made; {how}",
+        ),
+        figure("CPU per poll", [o.cpu_s * 1e3 for o in ours], "ms", "the daemon: poll, decide, record"),
+        figure("CPU per poll, bare", [b.cpu_s * 1e3 for b in bare], "ms", "aio-pika, passive declares only"),
+        figure(
+            "lateness p99 to bare", ratios([o.late_p99_s for o in ours], [b.late_p99_s for b in bare]), "x",
+            "from when a tick is due to when it is served; the daemon's own figure",
+        ),
+        figure("lateness p50", [o.late_p50_s * 1e3 for o in ours], "ms", "the daemon"),
+        figure("lateness p99", [o.late_p99_s * 1e3 for o in ours], "ms", "the daemon; its latest 10,000 ticks"),
+        figure("lateness p99, bare", [b.late_p99_s * 1e3 for b in bare], "ms", "the bare loop, all ticks"),
+        figure("ticks served", [o.share * 100 for o in ours], "%", "of those that were due; the rest was skipped"),
+        figure("ticks served, bare", [b.share * 100 for b in bare], "%", "the bare loop"),
+    ]  # fmt: skip
+
+
+# --- the daemon -------------------------------------------------------------------------------------------
+
+
+async def _daemon(broker: RabbitMQ, queues: Sequence[str]) -> Polling:
+    with tempfile.TemporaryDirectory(prefix="scaler-bench-") as folder:
+        jobs = [_job(broker, number, queue) for number, queue in enumerate(queues)]
+        daemon = make_daemon(Path(folder), *jobs)
+        async with daemon.running():
+            await daemon.until(
+                lambda lines: sum(line["event"] == "job.added" for line in lines) >= len(jobs),
+                timeout_s=60,
+                what=f"{len(jobs)} jobs",
+            )
+            await asyncio.sleep(WARM_UP_S)
+            before, cpu = await _health(daemon), _cpu_s(daemon.pid)
+            await asyncio.sleep(SECONDS)
+            after, cpu_after = await _health(daemon), _cpu_s(daemon.pid)
+    ticks = after["ticks"] - before["ticks"]
+    seconds = after["uptimeSeconds"] - before["uptimeSeconds"]
+    if ticks < 1:
+        raise Broken("the daemon served no tick")
+    late = after["latenessSeconds"]
+    return Polling(
+        cpu_s=(cpu_after - cpu) / ticks,
+        share=ticks * INTERVAL_S / len(jobs) / seconds,
+        late_p50_s=late["p50"],
+        late_p99_s=late["p99"],
+    )
+
+
+def _job(broker: RabbitMQ, number: int, queue: str) -> dict[str, Any]:
+    rule = {
+        "name": "work",
+        "type": "rabbitmq",
+        "metadata": {"queueName": queue, "mode": "QueueLength", "value": "1"},
+        "auth": [{"secretRef": "url", "triggerParameter": "host"}],
+    }
+    return {
+        "name": f"bench-{number}",
+        "configuration": {
+            "triggerType": "Event",
+            "replicaTimeout": 60,
+            "eventTriggerConfig": {"scale": {"pollingInterval": INTERVAL_S, "rules": [rule]}},
+            "secrets": [{"name": "url", "value": broker.amqp_url}],
+        },
+        "template": {"containers": [{"name": "worker", "command": ["true"]}]},
+        "x-scaler": {"executor": "process"},
+    }
+
+
+async def _health(daemon: Daemon) -> dict[str, Any]:
+    connector = aiohttp.UnixConnector(str(socket_path(daemon.state_dir)))
+    patience = aiohttp.ClientTimeout(total=30)
+    async with (
+        aiohttp.ClientSession(connector=connector, timeout=patience) as session,
+        session.get("http://daemon/scaler/health") as answer,
+    ):
+        body: dict[str, Any] = await answer.json()
+        return body
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+
+# --- the bare loop ----------------------------------------------------------------------------------------
+
+
+async def _bare(broker: RabbitMQ, queues: Sequence[str]) -> Polling:
+    """Run the bare loop in a process of its own and take its answer."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.bare_ticks", cwd=REPOSITORY,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    asked = {
+        "url": broker.amqp_url,
+        "queues": list(queues),
+        "interval_s": INTERVAL_S,
+        "warm_up_s": WARM_UP_S,
+        "seconds": SECONDS,
+    }
+    out, _ = await process.communicate(json.dumps(asked).encode())
+    if process.returncode != 0:
+        raise Broken(f"the bare loop ended with code {process.returncode}")
+    return Polling(**json.loads(out))
