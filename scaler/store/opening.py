@@ -16,6 +16,7 @@ from scaler.errors import StoreError
 
 _SQL = Path(__file__).with_name("sql")
 _BUSY_MS = 5000  # nobody else writes; a backup tool may hold the file for a moment
+PRAGMAS = (f"busy_timeout = {_BUSY_MS}", "foreign_keys = ON", "synchronous = FULL")
 
 
 def load_queries() -> dict[str, str]:
@@ -93,12 +94,34 @@ def damaged(path: Path, what: str) -> str:
     )
 
 
-async def connect(path: Path) -> aiosqlite.Connection:
-    """Open one connection that is in nobody's transaction."""
-    connection = await aiosqlite.connect(path, isolation_level=None)
-    connection.row_factory = sqlite3.Row
+def open_writing(path: Path) -> sqlite3.Connection:
+    """Open the connection that writes, on a sound file with the newest schema; in nobody's transaction.
+
+    Blocks. The connection may be used from any thread, by one at a time.
+
+    Raises:
+        StoreError: the file is damaged, or was written by a newer release.
+    """
+    with explain(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
-        for pragma in (f"busy_timeout = {_BUSY_MS}", "foreign_keys = ON", "synchronous = FULL"):
+        with explain(path):
+            connection.row_factory = sqlite3.Row
+            for pragma in PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def open_reading(path: Path) -> aiosqlite.Connection:
+    """Open a connection that cannot write, on a file that is sound already."""
+    connection = await aiosqlite.connect(path, isolation_level=None)
+    try:
+        connection.row_factory = sqlite3.Row
+        for pragma in (*PRAGMAS, "query_only = ON"):
             await connection.execute(f"PRAGMA {pragma}")
     except BaseException:
         await connection.close()
@@ -106,21 +129,17 @@ async def connect(path: Path) -> aiosqlite.Connection:
     return connection
 
 
-async def prepare(connection: aiosqlite.Connection, path: Path) -> None:
-    """Check the file, put it into WAL mode and bring its schema up to date.
-
-    Raises:
-        StoreError: the file is damaged, or was written by a newer release.
-    """
-    found = await _value(connection, "PRAGMA quick_check(1)")
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Check the file, put it into WAL mode and bring its schema up to date."""
+    found = _value(connection, "PRAGMA quick_check(1)")
     if found != "ok":
         raise StoreError(damaged(path, str(found)))
-    mode = await _value(connection, "PRAGMA journal_mode = WAL")
+    mode = _value(connection, "PRAGMA journal_mode = WAL")
     if mode != "wal":
         raise StoreError(
             f"{path}: its file system has no shared memory; put the state directory on a local disk"
         )
-    version = int(str(await _value(connection, "PRAGMA user_version")))
+    version = int(str(_value(connection, "PRAGMA user_version")))
     migrations = load_migrations()
     newest = migrations[-1][0]
     if version > newest:
@@ -130,9 +149,8 @@ async def prepare(connection: aiosqlite.Connection, path: Path) -> None:
         )
     for number, script in migrations:
         if number > version:
-            await connection.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+            connection.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
 
 
-async def _value(connection: aiosqlite.Connection, sql: str) -> object:
-    rows = list(await connection.execute_fetchall(sql))
-    return rows[0][0]
+def _value(connection: sqlite3.Connection, sql: str) -> object:
+    return connection.execute(sql).fetchone()[0]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from scaler.model.decision import Decision
 from scaler.model.execution import FINAL, LEGAL, ExecutionState, ExecutionStatus
 from scaler.ports.store import Page
 from scaler.store import rows
-from scaler.store.opening import connect, explain, hold_lock, load_queries, make_file, prepare
+from scaler.store.opening import explain, hold_lock, load_queries, make_file, open_reading, open_writing
 from scaler.store.writer import Writer
 
 
@@ -79,35 +80,33 @@ class SqliteStore:
     async def begin(self, states: tuple[ExecutionState, ...]) -> None:
         """Record new executions, all or none. See the port."""
 
-        async def work(connection: aiosqlite.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> None:
             for state in states:
                 try:
-                    await connection.execute(
-                        self._sql["insert_execution"], rows.execution_row(state.execution)
-                    )
+                    connection.execute(self._sql["insert_execution"], rows.execution_row(state.execution))
                 except sqlite3.IntegrityError as exc:
                     raise StoreError(f"execution {state.execution.id}: is already recorded") from exc
-                await self._put_replicas(connection, state)
+                self._put_replicas(connection, state)
 
         await self._writer.write(work)
 
     async def apply(self, state: ExecutionState) -> None:
         """Record the next state of an execution. See the port."""
 
-        async def work(connection: aiosqlite.Connection) -> None:
-            await self._check(connection, state)
-            await connection.execute(self._sql["update_execution"], rows.execution_row(state.execution))
-            await self._put_replicas(connection, state)
+        def work(connection: sqlite3.Connection) -> None:
+            self._check(connection, state)
+            connection.execute(self._sql["update_execution"], rows.execution_row(state.execution))
+            self._put_replicas(connection, state)
 
         await self._writer.write(work)
 
-    async def _put_replicas(self, connection: aiosqlite.Connection, state: ExecutionState) -> None:
-        await connection.executemany(self._sql["upsert_replica"], rows.replica_rows(state))
+    def _put_replicas(self, connection: sqlite3.Connection, state: ExecutionState) -> None:
+        connection.executemany(self._sql["upsert_replica"], rows.replica_rows(state))
 
-    async def _check(self, connection: aiosqlite.Connection, state: ExecutionState) -> None:
+    def _check(self, connection: sqlite3.Connection, state: ExecutionState) -> None:
         """Refuse a state that may not follow the recorded one."""
         key = {"job": state.execution.job, "id": state.execution.id}
-        found = list(await connection.execute_fetchall(self._sql["find_status"], key))
+        found = connection.execute(self._sql["find_status"], key).fetchall()
         if not found:
             raise StoreError(
                 f"execution {state.execution.id}: is not recorded under job {state.execution.job}"
@@ -116,30 +115,31 @@ class SqliteStore:
         if before is not after and after not in LEGAL[before]:
             raise StoreError(f"execution {state.execution.id}: {after} may not follow {before}")
         if before in FINAL:
-            whole = await connection.execute_fetchall(self._sql["find_execution"], key)
+            whole = connection.execute(self._sql["find_execution"], key).fetchall()
             (recorded,) = rows.read_states(whole)
             if not _only_removes(recorded, state):
                 raise StoreError(f"execution {state.execution.id}: has ended as {before}; it may not change")
 
     async def decide(self, decision: Decision) -> int:
         """Record a decision and give its id."""
+        row = rows.decision_row(decision)
 
-        async def work(connection: aiosqlite.Connection) -> int:
-            row = await connection.execute_insert(self._sql["insert_decision"], rows.decision_row(decision))
-            assert row is not None
-            return int(row[0])
+        def work(connection: sqlite3.Connection) -> int:
+            done = connection.execute(self._sql["insert_decision"], row)
+            assert done.lastrowid is not None
+            return done.lastrowid
 
         return await self._writer.write(work)
 
     async def prune(self, *, executions: int, decisions: int) -> tuple[str, ...]:
         """Drop old records; an execution with replicas not yet removed stays. See the port."""
 
-        async def work(connection: aiosqlite.Connection) -> tuple[str, ...]:
-            old = await connection.execute_fetchall(self._sql["doomed_executions"], {"keep": executions})
+        def work(connection: sqlite3.Connection) -> tuple[str, ...]:
+            old = connection.execute(self._sql["doomed_executions"], {"keep": executions}).fetchall()
             doomed = {"executions": json.dumps([row["id"] for row in old])}
-            replicas = await connection.execute_fetchall(self._sql["replicas_of"], doomed)
-            await connection.execute(self._sql["delete_executions"], doomed)
-            await connection.execute(self._sql["delete_decisions"], {"keep": decisions})
+            replicas = connection.execute(self._sql["replicas_of"], doomed).fetchall()
+            connection.execute(self._sql["delete_executions"], doomed)
+            connection.execute(self._sql["delete_decisions"], {"keep": decisions})
             return tuple(row["id"] for row in replicas)
 
         return await self._writer.write(work)
@@ -147,8 +147,8 @@ class SqliteStore:
     async def remember(self, key: str, value: str) -> None:
         """Keep one small text under a key."""
 
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(self._sql["set_note"], {"key": key, "value": value})
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(self._sql["set_note"], {"key": key, "value": value})
 
         await self._writer.write(work)
 
@@ -183,8 +183,8 @@ async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
     """
     with hold_lock(path):
         make_file(path)
-        async with _connections(path) as (reader, connection):
-            writer = Writer(connection, path)
+        async with _connections(path) as (reader, connection, thread):
+            writer = Writer(connection, thread, path)
             task = asyncio.create_task(writer.run(), name="store/writer")
             try:
                 yield SqliteStore(path, reader, writer)
@@ -194,19 +194,19 @@ async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
 
 
 @asynccontextmanager
-async def _connections(path: Path) -> AsyncIterator[tuple[aiosqlite.Connection, aiosqlite.Connection]]:
-    """Open the reading and the writing connection of a sound, up-to-date file."""
-    with explain(path):
-        writing = await connect(path)
-    try:
-        with explain(path):
-            await prepare(writing, path)
-            reading = await connect(path)
+async def _connections(
+    path: Path,
+) -> AsyncIterator[tuple[aiosqlite.Connection, sqlite3.Connection, ThreadPoolExecutor]]:
+    """Open the reading and the writing connection of a sound, up-to-date file, and the thread that writes."""
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as thread:
+        writing = await loop.run_in_executor(thread, open_writing, path)
         try:
             with explain(path):
-                await reading.execute("PRAGMA query_only = ON")
-            yield reading, writing
+                reading = await open_reading(path)
+            try:
+                yield reading, writing, thread
+            finally:
+                await reading.close()
         finally:
-            await reading.close()
-    finally:
-        await writing.close()
+            await loop.run_in_executor(thread, writing.close)

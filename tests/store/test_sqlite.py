@@ -142,12 +142,12 @@ async def test_a_write_cancelled_before_its_turn_is_not_written(store: SqliteSto
 async def test_a_full_disk_fails_the_write_and_heals(store: SqliteStore) -> None:
     await store.begin((make_state("a"),))
     connection = store._writer._connection
-    (pages,) = next(iter(await connection.execute_fetchall("PRAGMA page_count")))
-    await connection.execute_fetchall(f"PRAGMA max_page_count = {pages}")
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
     big = tuple(make_state(f"big-{n}", replicas=50) for n in range(20))
     with pytest.raises(StoreError, match=r"scaler\.db.*full"):
         await store.begin(big)
-    await connection.execute_fetchall("PRAGMA max_page_count = 1000000")
+    connection.execute("PRAGMA max_page_count = 1000000")
     assert await store.status_counts("invoices") == {ExecutionStatus.PROCESSING: 1}
     await store.begin(big)
     assert await store.status_counts("invoices") == {ExecutionStatus.PROCESSING: 21}
@@ -156,7 +156,7 @@ async def test_a_full_disk_fails_the_write_and_heals(store: SqliteStore) -> None
 async def test_every_commit_waits_for_the_disk(store: SqliteStore, path: Path) -> None:
     connection = store._writer._connection
     settings = {
-        name: next(iter(await connection.execute_fetchall(f"PRAGMA {name}")))[0]
+        name: connection.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("synchronous", "journal_mode", "foreign_keys", "busy_timeout")
     }
     assert settings == {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 5000}
@@ -230,7 +230,7 @@ async def test_a_folder_in_the_files_place_is_told(path: Path) -> None:
 
 async def test_a_row_that_no_release_wrote_is_an_error(store: SqliteStore) -> None:
     await store.begin((make_state("a"),))
-    await store._writer._connection.execute("UPDATE executions SET status = 'Perhaps'")
+    store._writer._connection.execute("UPDATE executions SET status = 'Perhaps'")
     with pytest.raises(StoreError, match="cannot be read: 'Perhaps'"):
         await store.execution("invoices", "a")
 
