@@ -73,7 +73,8 @@ def _rule_schema(name: str) -> dict[str, Any]:
                 **_SCALAR,
                 "description": f"variable of the container that holds {key}",
             }
-    metadata = {"type": "object", "properties": keys, "additionalProperties": False}
+    others: Any = _SCALAR if model.free_keys else False
+    metadata = {"type": "object", "properties": keys, "additionalProperties": others}
     condition = {"properties": {"type": {"const": name}}, "required": ["type"]}
     return {"if": condition, "then": {"properties": {"metadata": metadata}}}
 

@@ -65,6 +65,8 @@ class RuleSource:
                 reading = await answer
         except TimeoutError:
             reading = self._late()
+        if isinstance(reading, Sample) and reading.target is not None:
+            self._target = reading.target
         return RuleReading(rule=self.rule, target=self._target, reading=reading)
 
     async def run(self) -> None:
@@ -144,4 +146,7 @@ def _checked(sample: Sample, started: datetime) -> Reading:
     figures = [sample.value] if sample.taken is None else [sample.value, sample.taken]
     if any(math.isnan(f) or math.isinf(f) or f < 0 for f in figures):
         return PollFailure(reason="BadValue", message=f"the source answered {sample.value:g}, not a count")
+    if sample.target is not None and not 0 < sample.target < math.inf:
+        text = f"the source answered a target of {sample.target:g}; it must be above 0"
+        return PollFailure(reason="BadValue", message=text)
     return sample if sample.as_of is not None else replace(sample, as_of=started)

@@ -19,6 +19,8 @@ class Sample:
             it. A source that sees only consumers reports consumers x target. None: it cannot tell.
         as_of: from which moment on the figures are true (start of the request, less the source's own
             lag). None: the start of the poll; the poller fills it in.
+        target: messages one execution is expected to take, > 0, where only the source knows it. None: the
+            target of the rule's parameters holds.
     """
 
     value: float
@@ -26,6 +28,7 @@ class Sample:
     includes_taken: bool = True
     taken: float | None = None
     as_of: datetime | None = None
+    target: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

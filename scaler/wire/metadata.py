@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
@@ -79,6 +79,8 @@ class TriggerMetadata(BaseModel):
         populate_by_name=False,
         hide_input_in_errors=True,
     )
+    free_keys: ClassVar[bool] = False
+    """Whether keys that are no parameters are taken too; see `FreeMetadata`."""
 
     @classmethod
     def parameters(cls) -> dict[str, tuple[FieldInfo, Sources]]:
@@ -88,6 +90,24 @@ class TriggerMetadata(BaseModel):
             sources = next((m for m in info.metadata if isinstance(m, Sources)), Sources())
             found[str(info.alias)] = (info, sources)
         return found
+
+
+class FreeMetadata(TriggerMetadata):
+    """Base for scalers that pass on keys they do not know themselves.
+
+    Such keys come from metadata or from the environment (`<key>FromEnv`), never from auth. Their texts may
+    be secrets, so they are kept as such. A key that differs from a parameter in upper and lower case only
+    is refused as a slip.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    free_keys: ClassVar[bool] = True
+    __pydantic_extra__: dict[str, SecretStr]
+
+    @property
+    def free(self) -> Mapping[str, SecretStr]:
+        """The keys that are no parameters, `<key>FromEnv` resolved into `<key>`."""
+        return self.__pydantic_extra__ or {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,28 +147,32 @@ def resolve(
             if text:
                 chosen[key] = text
                 break
-    return chosen, tuple(_key_faults(params, metadata, auth, env))
+    if model.free_keys:
+        chosen = _free(params, plain, env) | chosen
+    return chosen, tuple(_key_faults(model, metadata, auth, env))
+
+
+def _free(params: Mapping[str, object], plain: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
+    """Give the keys that are no parameters; a plain one wins over its `<key>FromEnv`."""
+    given = {key: text for key, text in plain.items() if not key.endswith("FromEnv")}
+    named = {
+        key.removesuffix("FromEnv"): env.get(text, "") for key, text in plain.items() if key not in given
+    }
+    return {key: text for key, text in (_clean(named) | given).items() if key not in params}
 
 
 def _key_faults(
-    params: Mapping[str, tuple[FieldInfo, Sources]],
+    model: type[TriggerMetadata],
     metadata: Mapping[str, str],
     auth: Mapping[str, str],
     env: Mapping[str, str],
 ) -> list[ParameterFault]:
-    faults: list[ParameterFault] = []
-    for key, text in metadata.items():
-        base = key.removesuffix("FromEnv")
-        if key in params and "M" in params[key][1].order:
-            continue
-        if key in params:
-            faults.append(ParameterFault(key=key, message="not allowed in metadata; give it by auth"))
-        elif base != key and base in params and "E" in params[base][1].order:
-            if text.strip() not in env:
-                hint = "name one that the container's env declares"
-                faults.append(ParameterFault(key=key, message=f"no variable '{text}'; {hint}"))
-        else:
-            faults.append(ParameterFault(key=key, message=_unknown(key, params)))
+    params = model.parameters()
+    faults = [
+        ParameterFault(key=key, message=message)
+        for key, text in metadata.items()
+        if (message := _key_fault(model, params, key, text, env)) is not None
+    ]
     for key in auth:
         if key not in params:
             faults.append(ParameterFault(key=key, message=_unknown(key, params), in_auth=True))
@@ -156,6 +180,40 @@ def _key_faults(
             message = "not an auth parameter; give it in metadata"
             faults.append(ParameterFault(key=key, message=message, in_auth=True))
     return faults
+
+
+def _key_fault(
+    model: type[TriggerMetadata],
+    params: Mapping[str, tuple[FieldInfo, Sources]],
+    key: str,
+    text: str,
+    env: Mapping[str, str],
+) -> str | None:
+    """Say what is wrong with a key of metadata, if anything."""
+    base = key.removesuffix("FromEnv")
+    if key in params:
+        return None if "M" in params[key][1].order else "not allowed in metadata; give it by auth"
+    if base != key and _is_readable(model, params, base):
+        hint = "name one that the container's env declares"
+        return None if text.strip() in env else f"no variable '{text}'; {hint}"
+    if not model.free_keys or base in params:
+        return _unknown(key, params)
+    slip = _slip(base, params)
+    return None if slip is None else f"unknown key; did you mean '{slip}'?"
+
+
+def _is_readable(
+    model: type[TriggerMetadata], params: Mapping[str, tuple[FieldInfo, Sources]], base: str
+) -> bool:
+    """Whether `<base>FromEnv` is allowed."""
+    if base in params:
+        return "E" in params[base][1].order
+    return model.free_keys and _slip(base, params) is None
+
+
+def _slip(key: str, params: Mapping[str, object]) -> str | None:
+    """Give the parameter that `key` is, but for upper and lower case."""
+    return next((known for known in params if known.lower() == key.lower()), None)
 
 
 def _unknown(key: str, params: Mapping[str, object]) -> str:
@@ -203,6 +261,7 @@ def describe(model: type[TriggerMetadata]) -> list[dict[str, str]]:
 
 
 __all__ = [
+    "FreeMetadata",
     "KedaBool",
     "KedaFloat",
     "KedaInt",

@@ -227,6 +227,12 @@ async def test_a_reading_without_a_date_is_dated_at_the_start_of_its_poll() -> N
     assert found.reading.as_of is not None
 
 
+async def test_a_target_that_only_the_source_knows_wins_and_is_kept() -> None:
+    told, plain = Sample(value=3, active=True, target=5.0), Sample(value=3, active=True)
+    found = await _readings(Scripted(told, plain, PollError("gone"), plain), 4)
+    assert [item.target for item in found] == [5.0, 5.0, 5.0, 2.0]
+
+
 async def test_a_scaler_is_rebuilt_after_a_failed_poll_and_only_then() -> None:
     fine = Sample(value=1, active=True)
     scripted = Scripted(fine, fine, PollError("gone", reason="Unreachable"), fine)
@@ -244,6 +250,8 @@ async def test_a_scaler_is_rebuilt_after_a_failed_poll_and_only_then() -> None:
         (Sample(value=math.nan, active=True), "BadValue"),
         (Sample(value=-1, active=True), "BadValue"),
         (Sample(value=1, active=True, taken=math.inf), "BadValue"),
+        (Sample(value=1, active=True, target=0.0), "BadValue"),
+        (Sample(value=1, active=True, target=math.nan), "BadValue"),
     ],
 )
 async def test_whatever_a_plugin_does_what_comes_out_is_a_reason(
