@@ -153,7 +153,10 @@ def _limits(settings: Settings) -> Limits:
 
 
 async def _serve(options: DaemonOptions, settings: Settings, supervisor: Supervisor, store: Store) -> None:
-    """Run the engine, the API and the file watch until a signal comes or one of them fails."""
+    """Run the engine, the API and the file watch until a signal comes or one of them fails.
+
+    The jobs are there before the API answers, so that nobody who asks early is told that there are none.
+    """
     listen = settings.listen
     app = build_app(
         supervisor,
@@ -167,11 +170,13 @@ async def _serve(options: DaemonOptions, settings: Settings, supervisor: Supervi
         engine = tasks.create_task(supervisor.serve(), name="engine")
         side = [tasks.create_task(_prune(settings, store), name="daemon/prune")]
         _on_signal(supervisor.close)
-        ready = tasks.create_task(supervisor.ready(), name="engine/ready")
+        applied = asyncio.Event()
+        files = _follow_files(options, settings, supervisor, store, applied)
+        side.append(tasks.create_task(files, name="files"))
+        ready = tasks.create_task(applied.wait(), name="files/ready")
         await asyncio.wait([engine, ready], return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not engine.done():
-            side.append(tasks.create_task(_follow_files(options, settings, supervisor, store), name="files"))
             async with serve(app, socket_path(settings.state_dir), tcp=tcp) as urls:
                 log.info("daemon.ready", state_dir=str(settings.state_dir), listen=list(urls) or None)
                 await asyncio.wait([engine])
@@ -214,13 +219,19 @@ def _delete_logs(folder: Path, replica_ids: Sequence[str]) -> None:
 
 
 async def _follow_files(
-    options: DaemonOptions, settings: Settings, supervisor: Supervisor, store: Store
+    options: DaemonOptions,
+    settings: Settings,
+    supervisor: Supervisor,
+    store: Store,
+    applied: asyncio.Event,
 ) -> None:
-    """Apply what the files hold now, and every change of them."""
+    """Once the engine is ready, apply what the files hold now, say so, and apply every change of them."""
+    await supervisor.ready()
     running: dict[str, LoadedJob] = {}
     results = watch(options.paths, asyncio.sleep, env=os.environ, executor_settings=settings.executors)
     async for result in results:
         running = await _apply(running, result, supervisor, store)
+        applied.set()
 
 
 async def _apply(
