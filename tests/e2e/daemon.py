@@ -56,7 +56,7 @@ class Daemon:
         return path
 
     async def start(self) -> None:
-        """Start it and wait until it answers and knows a job."""
+        """Start it and wait until it answers; then it knows its jobs."""
         command = [SCALER, "run", self.jobs, "--state-dir", self.state, "--settings", self._settings]
         with self.output.open("ab") as out:
             self._process = subprocess.Popen(
@@ -66,13 +66,13 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 env=self._env,
             )
-        await self.until(self._serves, what="the daemon answers and knows its jobs", timeout_s=_READY_S)
+        await self.until(self._answers, what="the daemon answers", timeout_s=_READY_S)
 
-    def _serves(self) -> bool:
+    def _answers(self) -> bool:
         if self._process is not None and self._process.poll() is not None:
             raise AssertionError(f"the daemon ended:\n{self.tail()}")
         with suppress(ScalerError):
-            return len(self.client.live_jobs()) > 0
+            return self.client.health() is not None
         return False
 
     async def kill(self) -> None:
@@ -96,11 +96,11 @@ class Daemon:
         return "\n".join(self.output.read_text().splitlines()[-lines:])
 
     async def until(self, check: Callable[[], bool], *, what: str, timeout_s: float) -> None:
-        """Wait until a blocking check holds, asking some ten times a second."""
+        """Wait until a blocking check holds, asking some five times a second."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not await asyncio.to_thread(check):
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(0.2)
         except TimeoutError:
             raise AssertionError(f"not within {timeout_s:g} s: {what}\n{self.tail()}") from None
 

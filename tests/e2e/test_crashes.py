@@ -23,7 +23,7 @@ async def test_twenty_kills_at_random_moments_of_a_flood_neither_lose_nor_repeat
 ) -> None:
     work = Work(queue=source("amqp"), image=worker_image, interval_s=2, env={"WORK": "1"})
     await work.create()
-    await work.send(150)
+    await work.send(120)
     daemon.write(work.document())
     seed = random.randrange(1 << 32)
     moments = random.Random(seed)
@@ -31,7 +31,7 @@ async def test_twenty_kills_at_random_moments_of_a_flood_neither_lose_nor_repeat
     async with watched(docker_engine, work) as sampler:
         for _ in range(KILLS):
             await daemon.start()
-            await asyncio.sleep(moments.uniform(0.0, 1.6))
+            await asyncio.sleep(moments.uniform(0.0, 1.3))
             await daemon.kill()
         left_after_kills = await work.queue.left(work.source)
         await daemon.start()
@@ -40,7 +40,7 @@ async def test_twenty_kills_at_random_moments_of_a_flood_neither_lose_nor_repeat
     print(f"seed {seed}, left after the last kill: {left_after_kills}")
     assert_each_once(account, work)
     assert sampler.peak <= 8
-    assert 0 < left_after_kills < 150, "the kills were to fall into the flood"
+    assert 0 < left_after_kills < 120, "the kills were to fall into the flood"
 
 
 async def test_exit_codes_are_known_after_a_crash_whether_the_end_came_before_or_after_the_restart(

@@ -25,6 +25,14 @@ async def started(daemon: Daemon, engine: Engine, job: str) -> str:
     return execution
 
 
+async def test_the_first_answer_after_a_start_knows_every_job(worker_image: str, daemon: Daemon) -> None:
+    names = {daemon.write(manual_job(worker_image, "true")).stem for _ in range(20)}
+
+    await daemon.start()
+
+    assert {job["name"] for job in daemon.client.live_jobs()} == names
+
+
 async def test_an_edit_applies_within_two_seconds_and_touches_no_running_execution(
     docker_engine: Engine, worker_image: str, daemon: Daemon
 ) -> None:

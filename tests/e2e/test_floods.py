@@ -37,14 +37,14 @@ async def test_300_messages_make_exactly_300_executions_eight_at_a_time(
 async def test_slow_starters_are_not_started_twice_however_often_the_queue_is_asked(
     source: Source, docker_engine: Engine, worker_image: str, daemon: Daemon
 ) -> None:
-    """24 messages each (300 with SCALER_FLOOD=full); they are taken only 5 s after their worker's start."""
+    """16 messages each (300 with SCALER_FLOOD=full); they are taken only 5 s after their worker's start."""
     works = [
         Work(queue=source(kind), image=worker_image, interval_s=1, env={"START_DELAY": "5"})
         for kind in ("amqp", "http", "azure")
     ]
     for work in works:
         await work.create()
-        await work.send(size(24, 300))
+        await work.send(size(16, 300))
         daemon.write(work.document())
 
     async with watched(docker_engine, works[0]) as a, watched(docker_engine, works[1]) as b:
@@ -100,13 +100,13 @@ async def test_no_execution_of_ten_floods_in_a_row_finds_the_queue_empty(
 async def test_a_message_every_300_ms_for_a_minute_beside_a_flood_is_worked_on_once(
     source: Source, docker_engine: Engine, worker_image: str, daemon: Daemon
 ) -> None:
-    """The flood beside it: 40 messages (300 with SCALER_FLOOD=full)."""
+    """The flood beside it: 24 messages (300 with SCALER_FLOOD=full)."""
     steady = Work(queue=source("amqp"), image=worker_image, interval_s=5)
     flood = Work(queue=source("azure"), image=worker_image, interval_s=5)
     for work in (steady, flood):
         await work.create()
         daemon.write(work.document())
-    await flood.send(size(40, 300))
+    await flood.send(size(24, 300))
 
     async with watched(docker_engine, steady) as a, watched(docker_engine, flood) as b:
         await daemon.start()
