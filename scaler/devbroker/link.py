@@ -106,7 +106,16 @@ class Link:
         request = self.request
         modes = [UByte(request.sender_settle_mode & 0xFF), UByte(request.receiver_settle_mode & 0xFF)]
         first_count = UInt(0) if self.we_send else None
-        fields: list[Any] = [request.name, UInt(self.handle), not self.we_send, *modes, source, target, None, False]
+        fields: list[Any] = [
+            request.name,
+            UInt(self.handle),
+            not self.we_send,
+            *modes,
+            source,
+            target,
+            None,
+            False,
+        ]
         fields += [first_count, ULong(MAX_MESSAGE_BYTES), None, None, properties]
         self.session.send(Code.ATTACH, fields)
 
