@@ -29,6 +29,7 @@ class Registry(Generic[P]):
         self._package = package
         self._group = group
         self._constant = constant
+        self._loaded: dict[str, P] = {}
 
     def _built_in(self) -> dict[str, str]:
         spec = importlib.util.find_spec(self._package)
@@ -50,12 +51,17 @@ class Registry(Generic[P]):
         return sorted(self._modules())
 
     def load(self, name: str) -> P:
-        """Import the plugin of that name.
+        """Import the plugin of that name; once imported it is kept, for a search reads every installed package.
 
         Raises:
             ConfigError: no such name (the nearest one is suggested), or its SDK is not installed (the
                 extra to install is named).
         """
+        if name not in self._loaded:
+            self._loaded[name] = self._import(name)
+        return self._loaded[name]
+
+    def _import(self, name: str) -> P:
         modules = self._modules()
         if name not in modules:
             near = difflib.get_close_matches(name, modules, n=1)
