@@ -231,6 +231,7 @@ async def _follow_files(
     results = watch(options.paths, asyncio.sleep, env=os.environ, executor_settings=settings.executors)
     async for result in results:
         running = await _apply(running, result, supervisor, store)
+        supervisor.resume()
         applied.set()
 
 

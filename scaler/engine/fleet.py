@@ -57,6 +57,7 @@ class Fleet:
 
     ports: FleetPorts
     _runners: dict[str, Runner] = field(default_factory=dict)
+    _left: tuple[ExecutionState, ...] = ()
 
     # --- beginning ------------------------------------------------------------------------------------
 
@@ -123,11 +124,16 @@ class Fleet:
     # --- a former process -----------------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Load unfinished executions, and take each executor's up as soon as it answers."""
-        unfinished = await self.ports.store.unfinished()
-        by_executor: dict[str, list[ExecutionState]] = {}
-        for state in unfinished:
+        """Load unfinished executions, so that they are counted; `resume` takes them up."""
+        self._left = await self.ports.store.unfinished()
+        for state in self._left:
             self.ports.ledger.put(state)
+
+    def resume(self) -> None:
+        """Take up what `recover` loaded, each executor's as soon as it answers; no-op the second time."""
+        left, self._left = self._left, ()
+        by_executor: dict[str, list[ExecutionState]] = {}
+        for state in left:
             by_executor.setdefault(state.execution.executor, []).append(state)
         for name, states in by_executor.items():
             self.ports.spawn(self._resume(name, tuple(states)), f"engine/recover/{name}")

@@ -75,7 +75,7 @@ class Supervisor:
     # --- life -----------------------------------------------------------------------------------------
 
     async def serve(self) -> None:
-        """Take up what a former process left, then work until `close`.
+        """Load what a former process left, then work until `close`.
 
         Raises:
             ExceptionGroup: of StoreError: records cannot be kept; nothing may be launched any more.
@@ -99,8 +99,15 @@ class Supervisor:
         self._over.set()
 
     async def ready(self) -> None:
-        """Wait until the records of a former process are loaded; then jobs may be put."""
+        """Wait until the records of a former process are loaded; then jobs may be put, and then `resume`."""
         await self._recovered.wait()
+
+    def resume(self) -> None:
+        """Take up the executions of a former process. Not before the jobs are put.
+
+        What was recorded but not started needs its job's secrets, which no record holds.
+        """
+        self._fleet.resume()
 
     def _spawn(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         if self._tasks is None:

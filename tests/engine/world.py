@@ -18,6 +18,7 @@ from scaler.model.execution import ExecutionState, ExecutionStatus
 from scaler.model.job import (
     Combine,
     Container,
+    EnvVar,
     EventTrigger,
     Job,
     ManualTrigger,
@@ -26,6 +27,7 @@ from scaler.model.job import (
     StrategyName,
     Template,
 )
+from scaler.model.secret import Secret
 from scaler.testing.fake_queue import SCALER, FakeMetadata, FakeQueue, FakeScaler
 from scaler.testing.loop_clock import LoopClock
 from scaler.testing.memory_store import MemoryStore
@@ -109,10 +111,13 @@ def event_job(
             combine=Combine.SUM if len(rules) > 1 else Combine.MAX,
             refill=refill,
         ),
-        template=Template(container=Container(name="main", image="x")),
+        template=Template(
+            container=Container(name="main", image="x", env=(EnvVar(name="KEY", secret_ref="key"),))
+        ),
         executor="mock",
         replica_timeout=timedelta(seconds=timeout_s),
         replica_retry_limit=retries,
+        secrets={"key": Secret("only the definition has it")},
     )
 
 
@@ -164,9 +169,12 @@ class World:
             serving = asyncio.get_running_loop().create_task(supervisor.serve())
             try:
                 await _either(supervisor.ready(), serving)
+                await asyncio.sleep(0.2)  # job files are read
                 for job in jobs:
                     if not serving.done():
                         await _either(supervisor.put(job), serving)
+                if not serving.done():
+                    supervisor.resume()
                 yield supervisor
             finally:
                 supervisor.close()
