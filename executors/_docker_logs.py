@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -56,11 +56,19 @@ async def keep_log(client: Docker, container: str, path: Path, limits: Limits) -
 
 
 async def note_lost_log(path: Path, why: str) -> None:
-    """Leave a note in place of a log that the engine cannot give."""
+    """Leave a note in place of a log that the engine cannot give; a log that was kept before stays.
+
+    An engine gives no log of a container that it is removing: a former process may have kept it and died.
+    """
     try:
-        await asyncio.to_thread(path.write_text, f"[log not kept: {why}]\n")
+        await asyncio.to_thread(_leave_note, path, f"[log not kept: {why}]\n")
     except OSError as exc:
         raise ExecutorUnavailable(f"docker: {path}: {exc.strerror or exc}") from exc
+
+
+def _leave_note(path: Path, text: str) -> None:
+    with suppress(FileExistsError), path.open("x") as file:
+        file.write(text)
 
 
 async def _copy(client: Docker, container: str, partial: Path, limits: Limits) -> None:

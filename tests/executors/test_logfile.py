@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from executors._docker_logs import note_lost_log
 from executors._logfile import read_log
 
 
@@ -57,3 +58,14 @@ async def test_following_gives_all_that_was_written_before_the_end(tmp_path: Pat
         group.create_task(write())
         lines = [line async for line in read_log(path, tail=None, follow=True, ended=done.is_set)]
     assert lines == ["one", "two", "thré", "four"]
+
+
+async def test_a_note_about_a_lost_log_never_replaces_a_log_that_was_kept(tmp_path: Path) -> None:
+    kept, missing = tmp_path / "kept.log", tmp_path / "missing.log"
+    kept.write_text("a line\n")
+
+    await note_lost_log(kept, "dead or marked for removal")
+    await note_lost_log(missing, "dead or marked for removal")
+
+    assert await read(kept) == ["a line"]
+    assert await read(missing) == ["[log not kept: dead or marked for removal]"]
