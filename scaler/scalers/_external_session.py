@@ -195,7 +195,8 @@ async def open_external(server: Server, timeout_s: float) -> AsyncIterator[Exter
     if not server.is_tls:
         channel = grpc.aio.insecure_channel(server.address, options=_OPTIONS)
     else:
-        root, options = server.ca.encode() or None, _OPTIONS
+        options: tuple[tuple[str, int | str], ...] = _OPTIONS
+        root = server.ca.encode() or None
         if not server.verify:
             root, name = await _pin(server.address, timeout_s)
             options = (*_OPTIONS, ("grpc.ssl_target_name_override", name))
