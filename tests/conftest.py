@@ -12,6 +12,7 @@ from tests.infra import engine, host, images
 from tests.infra.azurite import Azurite, start_azurite
 from tests.infra.choose import Unavailable, absent
 from tests.infra.engine import Engine
+from tests.infra.kafka import Kafka, start_kafka
 from tests.infra.rabbitmq import RabbitMQ, start_rabbitmq
 from tests.infra.skip_guard import pytest_configure
 
@@ -32,6 +33,14 @@ def azurite() -> Iterator[Azurite]:
     service = start_azurite()
     yield service
     service.close()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """A Kafka broker that creates topics by itself; one a run, so use topic and group names of your own."""
+    broker = start_kafka()
+    yield broker
+    broker.close()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import pytest
 from tests.infra import images, install
 from tests.infra.choose import Broken, Unavailable
 from tests.infra.engine import docker_engine
+from tests.infra.kafka_install import kafka_home
 from tests.infra.rabbitmq import SERVER
 
 
@@ -34,6 +35,11 @@ def azurite() -> None:
     install.azurite_queue()
 
 
+def kafka() -> None:
+    """Fetch the JARs, format a data folder and archive the classes."""
+    kafka_home()
+
+
 def timed(step: Callable[[], None]) -> bool:
     """Run one step, print its time or the reason of its failure; tell whether it went well."""
     started = time.monotonic()
@@ -49,7 +55,7 @@ def timed(step: Callable[[], None]) -> bool:
 def main() -> int:
     """Run all steps; the exit code is 1 if any failed."""
     with ThreadPoolExecutor() as pool:
-        return 0 if all(list(pool.map(timed, (engine_and_images, rabbitmq, azurite)))) else 1
+        return 0 if all(list(pool.map(timed, (engine_and_images, rabbitmq, azurite, kafka)))) else 1
 
 
 if __name__ == "__main__":
