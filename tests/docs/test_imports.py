@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
 import pytest
 
 from scaler.plugins import EXECUTORS, SCALERS
@@ -100,7 +101,11 @@ def test_every_contract_is_broken_once() -> None:
 
 
 def test_every_plugin_is_kept_apart_from_the_others() -> None:
+    """The contracts name plugins that exist; this holds for those, too, that were not written into them yet."""
     scalers = [f"scaler.scalers.{name.replace('-', '_')}" for name in SCALERS.known()]
     executors = [f"executors.{name.replace('-', '_')}" for name in EXECUTORS.known()]
-    assert sorted(CONTRACTS["scalers"]["modules"]) == scalers
-    assert sorted(CONTRACTS["executors, apart"]["modules"]) == executors
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    importers = {name: graph.find_modules_that_directly_import(name) for name in [*scalers, *executors]}
+    assert {name: found for name, found in importers.items() if found} == {}
+    assert set(CONTRACTS["scalers"]["modules"]) <= set(scalers)
+    assert set(CONTRACTS["executors, apart"]["modules"]) == set(executors)
