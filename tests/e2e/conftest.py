@@ -31,7 +31,10 @@ def source(request: pytest.FixtureRequest) -> Source:
 
 @pytest.fixture
 def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
-    """Make a daemon on an engine, not started yet: write its job files first. Ended and cleaned up after."""
+    """Make a daemon on an engine, not started yet: write its job files first. Ended and cleaned up after.
+
+    Whatever a test was about, no daemon may have printed a traceback.
+    """
     made: list[tuple[Daemon, Engine]] = []
 
     def make(engine: Engine, **settings: Any) -> Daemon:
@@ -44,6 +47,7 @@ def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
     for daemon, engine in made:
         daemon.end(signal.SIGKILL)
         remove_containers(engine, *daemon.written)
+        assert daemon.complaints() == []
 
 
 @pytest.fixture

@@ -15,9 +15,17 @@ from typing import Any, Final
 
 from scaler.cli.client import Client
 from scaler.errors import ScalerError
+from tests.infra import guardian
 
 SCALER: Final = Path(sys.executable).with_name("scaler")
 _READY_S = 30.0
+_BUGS = (
+    "Traceback",
+    "never retrieved",
+    "never awaited",
+    "was destroyed but it is pending",
+    "ResourceWarning",
+)
 _END_S = 30.0
 
 
@@ -65,7 +73,9 @@ class Daemon:
                 stderr=out,
                 stdin=subprocess.DEVNULL,
                 env=self._env,
+                start_new_session=True,
             )
+        guardian.watch(self._process.pid)
         await self.until(self._answers, what="the daemon answers", timeout_s=_READY_S)
 
     def _answers(self) -> bool:
@@ -89,7 +99,14 @@ class Daemon:
         if process is None:
             return 0
         process.send_signal(number)
-        return process.wait(_END_S)
+        code = process.wait(_END_S)
+        guardian.forget(process.pid)
+        return code
+
+    def complaints(self) -> list[str]:
+        """Give the lines of its output that tell of a bug, whatever the test is about."""
+        lines = self.output.read_text().splitlines() if self.output.exists() else []
+        return [line for line in lines if any(word in line for word in _BUGS)]
 
     def tail(self, lines: int = 40) -> str:
         """Give the end of what it printed."""

@@ -11,19 +11,20 @@ from tests.e2e.conftest import Source
 from tests.e2e.daemon import Daemon
 from tests.e2e.jobs import end_of, manual_job
 from tests.e2e.proof import assert_each_once, settled, watched
-from tests.e2e.work import Work, containers
+from tests.e2e.work import Work, containers, size
 from tests.infra.engine import Engine
 
 KILLS = 20
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("kind", size(["amqp"], ["amqp", "http", "azure"]))
 async def test_twenty_kills_at_random_moments_of_a_flood_neither_lose_nor_repeat_a_message(
-    source: Source, docker_engine: Engine, worker_image: str, daemon: Daemon
+    kind: str, source: Source, docker_engine: Engine, worker_image: str, daemon: Daemon
 ) -> None:
-    work = Work(queue=source("amqp"), image=worker_image, interval_s=2, env={"WORK": "1"})
+    work = Work(queue=source(kind), image=worker_image, interval_s=2, env={"WORK": "1"})
     await work.create()
-    await work.send(120)
+    await work.send(100)
     daemon.write(work.document())
     seed = random.randrange(1 << 32)
     moments = random.Random(seed)
@@ -40,7 +41,7 @@ async def test_twenty_kills_at_random_moments_of_a_flood_neither_lose_nor_repeat
     print(f"seed {seed}, left after the last kill: {left_after_kills}")
     assert_each_once(account, work)
     assert sampler.peak <= 8
-    assert 0 < left_after_kills < 120, "the kills were to fall into the flood"
+    assert 0 < left_after_kills < 100, "the kills were to fall into the flood"
 
 
 async def test_exit_codes_are_known_after_a_crash_whether_the_end_came_before_or_after_the_restart(

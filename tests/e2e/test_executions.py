@@ -127,7 +127,7 @@ async def test_an_image_that_cannot_be_had_fails_with_growing_pauses_and_the_que
 
     await daemon.until(holds_back, what="launches are held back", timeout_s=20)
     shown = await daemon.cli("job", "show", work.name)
-    await asyncio.sleep(12)
+    await asyncio.sleep(8)
     executions = await daemon.ask(lambda client: client.executions(work.name))
 
     assert {outcome(one)[:2] for one in executions} == {("Failed", "ImagePullFailed")}

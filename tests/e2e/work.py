@@ -8,19 +8,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from tests.infra.azurite import Azurite
 from tests.infra.engine import Engine
 from tests.infra.rabbitmq import RabbitMQ
 from tests.infra.results import Drain, drain_azure_queue, drain_rabbitmq
 
+T = TypeVar("T")
 FINAL = frozenset({"Succeeded", "Failed", "Stopped"})
 JOB_LABEL = "io.scaler.job"
 
 
-def size(small: int, full: int) -> int:
-    """Give a number of messages: the small one, or with SCALER_FLOOD=full the full one."""
+def size(small: T, full: T) -> T:
+    """Give the small one of two measures, or with SCALER_FLOOD=full the full one."""
     return full if os.environ.get("SCALER_FLOOD") == "full" else small
 
 
