@@ -18,10 +18,15 @@ _DECREASE = 0.75
 
 
 class Aimd:
-    """The arithmetic: a bound between 1 and `upper`, moved by observed latencies. No clock, no waiting."""
+    """The arithmetic: a bound between `least` and `upper`, moved by observed latencies. No clock, no waiting.
 
-    def __init__(self, *, upper: int, start: int = 4) -> None:
+    `least` must be worth its name: on a machine that others load too, latencies scatter by more than the
+    tolerance whatever we do, and the bound rests there.
+    """
+
+    def __init__(self, *, upper: int, start: int = 4, least: int = 1) -> None:
         self._upper = float(upper)
+        self._least = float(min(least, upper))
         self._bound = float(min(start, upper))
         self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
         self._since_decrease = 0
@@ -43,7 +48,7 @@ class Aimd:
         self._since_decrease += 1
         if latency_s > min(self._latencies) * _TOLERANCE:
             if self._since_decrease >= self.bound:  # one decrease a round: its launches share one cause
-                self._bound = max(1.0, self._bound * _DECREASE)
+                self._bound = max(self._least, self._bound * _DECREASE)
                 self._since_decrease = 0
         elif in_flight >= self.bound:
             self._bound = min(self._upper, self._bound + 1.0 / self._bound)

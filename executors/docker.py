@@ -35,6 +35,7 @@ from scaler.ports.executor import Executor, ExecutorContext, ExecutorType
 
 NAME = "docker"
 _NAME_TAKEN_PAUSE_S = 0.05
+_LAUNCHES_ALWAYS = 4  # at once: an engine bears so many even when it is slow, and fewer would leave it idle
 
 
 class DockerExecutor:
@@ -58,7 +59,7 @@ class DockerExecutor:
         self._images = images
         self._watcher = watcher
         self._limits = limits
-        self._limiter = Limiter(Aimd(upper=settings.max_concurrent_launches))
+        self._limiter = Limiter(Aimd(upper=settings.max_concurrent_launches, least=_LAUNCHES_ALWAYS))
         self._launching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def fingerprint(self) -> Health:

@@ -219,6 +219,15 @@ def test_the_bound_shrinks_when_launches_get_slow_and_never_below_one() -> None:
     assert (bounds[3], bounds[-1]) == (3, 1)
 
 
+def test_latencies_that_scatter_by_themselves_leave_the_bound_at_its_least() -> None:
+    rule = Aimd(upper=8, least=4)
+    bounds = set()
+    for number in range(200):
+        rule.observe((0.2, 0.9, 2.0)[number % 3], in_flight=rule.bound)
+        bounds.add(rule.bound)
+    assert bounds == {4}
+
+
 def test_an_idle_engine_teaches_nothing_about_a_higher_bound() -> None:
     rule = Aimd(upper=8)
     for _ in range(40):
