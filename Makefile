@@ -62,7 +62,7 @@ schema: .venv/.ready  ## renew the generated files: JSON schemas and the help pa
 	$(BIN)/python -m scaler.config.schema
 	$(BIN)/python -m tests.cli.help_page
 
-bench: .venv/.ready prepare  ## measure: launch path, ticks, memory
+bench: .venv/.ready prepare  ## measure: drain, ticks, launches, store
 	$(BIN)/python -m tests.bench
 
 lock: .venv/.ready  ## pin all requirements anew, with hashes and without addresses
