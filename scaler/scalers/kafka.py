@@ -148,14 +148,16 @@ class Metadata(TriggerMetadata):
     oauth_extensions: Annotated[SecretStr, AUTH] = Field(
         default=SecretStr(""), description="What is sent beside the token, `key=value,key=value`"
     )
-    realm: Annotated[str, AUTH] = Field(default="", description="Kerberos: realm; see below")
-    kerberos_config: Annotated[str, AUTH] = Field(default="", description="Kerberos: text of krb5.conf")
-    keytab: Annotated[SecretStr, AUTH] = Field(default=SecretStr(""), description="Kerberos: keytab")
+    realm: Annotated[str, AUTH] = Field(default="", description="Refused with `gssapi`; see below")
+    kerberos_config: Annotated[str, AUTH] = Field(default="", description="Refused with `gssapi`; see below")
+    keytab: Annotated[SecretStr, AUTH] = Field(
+        default=SecretStr(""), description="Refused with `gssapi`; see below"
+    )
     kerberos_service_name: Annotated[str, AUTH] = Field(
-        default="kafka", description="Kerberos: the brokers' service name"
+        default="kafka", description="`gssapi`: the brokers' service name"
     )
     kerberos_disable_fast: Annotated[KedaBool, AUTH] = Field(
-        default=False, alias="kerberosDisableFAST", description="Kerberos: not used"
+        default=False, alias="kerberosDisableFAST", description="`gssapi`: not used"
     )
     aws_region: str = Field(default="", description="Only for `aws_msk_iam`, which is refused")
 
@@ -295,12 +297,17 @@ def _sasl_faults(meta: Metadata) -> list[str]:
 
 
 def _kerberos_faults(meta: Metadata) -> list[str]:
-    faults = []
-    if not (_given(meta.username) and meta.realm and meta.kerberos_config):
-        faults.append("sasl gssapi: needs username, realm and kerberosConfig, by auth")
-    if _given(meta.password) == _given(meta.keytab):
-        faults.append("sasl gssapi: needs either password or keytab, by auth")
-    return faults
+    """Refuse what the client library cannot use: it takes tickets from where the daemon's own ones are."""
+    given = {
+        "username": _given(meta.username),
+        "password": _given(meta.password),
+        "keytab": _given(meta.keytab),
+        "realm": bool(meta.realm),
+        "kerberosConfig": bool(meta.kerberos_config),
+    }
+    named = ", ".join(key for key, is_given in given.items() if is_given)
+    hint = "set KRB5_CONFIG and KRB5_CLIENT_KTNAME (or KRB5CCNAME) for the daemon instead"
+    return [f"sasl gssapi: {named}: not read from rules; {hint}"] if named else []
 
 
 class ConsumerLag:

@@ -20,8 +20,8 @@ from tests.infra.official import Offer, run_official
 from tests.infra.process import LocalProcess, free_ports, wait_until
 
 OFFICIAL_IMAGE: Final = f"apache/kafka:{KAFKA_VERSION}"
-_HELLO: Final = bytes.fromhex("0000000a 0012 0000 00000001 ffff".replace(" ", ""))
-"""ApiVersions v0 with correlation id 1: the one request every broker answers."""
+_WARM_UP: Final = bytes.fromhex("00000011 000a 0000 00000001 ffff 0005") + b"tests"
+"""FindCoordinator v0 with correlation id 1; the first one makes the broker create its topic of commits."""
 
 
 class Kafka:
@@ -38,12 +38,12 @@ class Kafka:
         DOWN.discard(self)
 
     def wait_ready(self, *, timeout_s: float = 60.0) -> None:
-        """Block until the broker answers a request; an open port proves nothing."""
+        """Block until the broker serves groups; an open port proves nothing."""
         wait_until(self.answers, timeout_s=timeout_s, what=f"Kafka {self.bootstrap}")
 
     def answers(self) -> bool:
-        """Tell whether the first server of the list speaks Kafka."""
-        return speaks_kafka(self.bootstrap.split(",", maxsplit=1)[0])
+        """Tell whether the first server of the list serves groups."""
+        return serves_groups(self.bootstrap.split(",", maxsplit=1)[0])
 
     def stop(self) -> None:
         """Stop the broker politely; data and commits are kept."""
@@ -214,12 +214,13 @@ def _serving(port: int, host: Host) -> Kafka:
     return broker
 
 
-def speaks_kafka(address: str) -> bool:
-    """Tell whether a server answers Kafka's greeting within two seconds."""
+def serves_groups(address: str) -> bool:
+    """Tell whether a server knows, within two seconds, who keeps the commits of a group."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=2) as connection:
-            connection.sendall(_HELLO)
-            return len(connection.recv(8)) == 8
+            connection.sendall(_WARM_UP)
+            answer = connection.recv(10)
     except OSError:
         return False
+    return len(answer) == 10 and answer[8:] == bytes(2)

@@ -19,9 +19,9 @@ from scaler.engine.sessions import Sessions
 from scaler.ports.scaler import Scaler
 from scaler.scalers.kafka import SCALER, Metadata
 from scaler.wire.metadata import validate
-from tests.infra.kafka import NativeBroker, started
+from tests.infra.kafka import NativeBroker, serves_groups, started
 from tests.infra.kafka_install import PASSWORD, USER, Listener
-from tests.infra.process import free_ports
+from tests.infra.process import free_ports, wait_until
 from tests.scalers.rabbitmq_kit import NO_VALUES, Authority, context, failing
 
 __all__ = ["PASSWORD", "USER", "failing"]
@@ -214,6 +214,7 @@ def secured(folder: Path, authority: Authority) -> Iterator[SecuredBroker]:
     more = _SETTINGS.format(folder=folder, jaas=_JAAS, user=USER, password=PASSWORD)
     node = started(listeners, more=more)
     try:
+        wait_until(lambda: serves_groups(f"127.0.0.1:{ports['PLAINTEXT']}"), timeout_s=30, what="Kafka")
         yield SecuredBroker(node, ports)
     finally:
         node.close()

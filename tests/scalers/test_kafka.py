@@ -9,7 +9,7 @@ import re
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition  # type: ignore[import-untyped]
 
-from tests.infra.choose import Unavailable
+from tests.infra.choose import Unavailable, absent
 from tests.infra.kafka import Kafka
 from tests.infra.kafka_install import kafka_home, tool
 from tests.scalers.kafka_kit import failing, opened, polled
@@ -34,7 +34,7 @@ def told(kafka: Kafka, group: str) -> float:
     try:
         home = kafka_home()
     except Unavailable as exc:
-        pytest.skip(f"kafka is not available: its own tools are missing: {exc}")
+        absent("kafka", f"its own tools are missing: {exc}")
     main = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
     printed = tool(home, main, "--bootstrap-server", kafka.bootstrap, "--describe", "--group", group)
     rows = [line.split() for line in printed.splitlines() if line.startswith(group)]
