@@ -34,7 +34,7 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 _TLS_WORDS: Final = ("handshak", "SSL_ERROR", "erification check failed", "ertificate")
-_TLS_REASON: Final = re.compile(r"OPENSSL_internal:([A-Z_]+)")
+_TLS_REASON: Final = re.compile(r"OPENSSL_internal:([A-Z_]+)(: [a-z][a-z ]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,9 @@ def _failed(exc: Any, where: str, secrets: tuple[str, ...], timeout_s: float) ->
 def _unavailable(where: str, said: str) -> PollError:
     if any(word in said for word in _TLS_WORDS):
         found = _TLS_REASON.search(said)
-        why = found[1].replace("_", " ").lower() if found else "the certificate or a PEM text was not taken"
+        why = "the certificate or a PEM text was not taken"
+        if found:
+            why = found[1].replace("_", " ").lower() + (found[2] or "")
         text = f"{where}: TLS failed: {why}; check caCert, tlsClientCert, tlsClientKey and the host name"
         return PollError(text, transient=False, reason="TlsFailed")
     why = said.rpartition(": ")[2] if said else "no reason given"

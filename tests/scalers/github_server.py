@@ -1,18 +1,26 @@
-"""A local server that answers as GitHub's REST API does: repositories, runs, jobs, ETags, rate limits, Apps."""
+"""A local server that answers as GitHub's REST API does, and what opens the scaler on it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+
+from scaler.engine.sessions import Sessions
+from scaler.errors import PollError
+from scaler.ports.scaler import Scaler, ScalerContext
+from scaler.scalers.github_runner import SCALER, Metadata
+from scaler.wire.metadata import validate
 
 Job = tuple[str, list[str]]
 
@@ -121,3 +129,49 @@ async def serving(github: Github) -> AsyncIterator[Github]:
         yield github
     finally:
         await server.close()
+
+
+PAT = {"personalAccessToken": "canary-pat"}
+BASE = {"owner": "octo", "runnerScope": "org"}
+
+
+class Clock:
+    """A wall clock that can be moved."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+def parameters(metadata: dict[str, str], auth: dict[str, str]) -> Metadata:
+    built, faults = validate(Metadata, metadata, auth, {})
+    assert faults == ()
+    assert isinstance(built, Metadata)
+    return built
+
+
+@asynccontextmanager
+async def opened(
+    github: Github,
+    metadata: dict[str, str] | None = None,
+    auth: dict[str, str] | None = None,
+    *,
+    pool: Any = None,
+    timeout_s: float = 5.0,
+    clock: Clock | None = None,
+) -> AsyncIterator[Scaler]:
+    meta = parameters({**BASE, "githubApiURL": github.url, **(metadata or {})}, auth or PAT)
+    async with contextlib.AsyncExitStack() as stack:
+        used = pool if pool is not None else await stack.enter_async_context(Sessions())
+        context = ScalerContext(job="j", rule="r", timeout_s=timeout_s, sessions=used, now=clock or Clock())
+        yield await stack.enter_async_context(SCALER.open(meta, context))
+
+
+@contextmanager
+def failing(reason: str, *, transient: bool) -> Iterator[Any]:
+    with pytest.raises(PollError) as caught:
+        yield caught
+    assert (caught.value.reason, caught.value.transient) == (reason, transient), str(caught.value)
+    assert "canary" not in str(caught.value)

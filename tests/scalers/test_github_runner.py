@@ -1,91 +1,25 @@
-"""The `github-runner` scaler against a local server that answers as GitHub does."""
+"""The `github-runner` scaler against a local server that answers as GitHub does: counts, ETags, limits, faults."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scaler.engine.sessions import Sessions
-from scaler.errors import ConfigError, PollError
 from scaler.model.sample import Sample
-from scaler.ports.scaler import Scaler, ScalerContext
-from scaler.scalers.github_runner import SCALER, Metadata
-from scaler.wire.metadata import validate
-from tests.scalers.github_server import Github, serving
+from tests.scalers.github_server import Clock, Github, failing, opened, serving
 
-PAT = {"personalAccessToken": "canary-pat"}
-BASE = {"owner": "octo", "runnerScope": "org"}
 OURS = ["self-hosted", "Linux", "gpu"]
-
-
-class Clock:
-    """A wall clock that can be moved."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
 
 @pytest.fixture
 async def github() -> AsyncIterator[Github]:
     async with serving(Github()) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def key() -> Any:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def pem(key: Any) -> str:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    ).decode()
-
-
-def parameters(metadata: dict[str, str], auth: dict[str, str]) -> Metadata:
-    built, faults = validate(Metadata, metadata, auth, {})
-    assert faults == ()
-    assert isinstance(built, Metadata)
-    return built
-
-
-@asynccontextmanager
-async def opened(
-    github: Github,
-    metadata: dict[str, str] | None = None,
-    auth: dict[str, str] | None = None,
-    *,
-    pool: Any = None,
-    timeout_s: float = 5.0,
-    clock: Clock | None = None,
-) -> AsyncIterator[Scaler]:
-    meta = parameters({**BASE, "githubApiURL": github.url, **(metadata or {})}, auth or PAT)
-    async with contextlib.AsyncExitStack() as stack:
-        used = pool if pool is not None else await stack.enter_async_context(Sessions())
-        context = ScalerContext(job="j", rule="r", timeout_s=timeout_s, sessions=used, now=clock or Clock())
-        yield await stack.enter_async_context(SCALER.open(meta, context))
-
-
-@contextmanager
-def failing(reason: str, *, transient: bool) -> Iterator[Any]:
-    with pytest.raises(PollError) as caught:
-        yield caught
-    assert (caught.value.reason, caught.value.transient) == (reason, transient), str(caught.value)
-    assert "canary" not in str(caught.value)
 
 
 # --- What counts -----------------------------------------------------------------------------------------
@@ -385,124 +319,3 @@ async def test_a_plain_port_asked_for_tls_is_a_fault_of_tls(github: Github) -> N
     async with opened(github, {"githubApiURL": github.url.replace("http:", "https:")}) as scaler:
         with failing("TlsFailed", transient=False):
             await scaler.poll()
-
-
-# --- Apps ------------------------------------------------------------------------------------------------
-
-
-async def test_an_app_signs_in_and_keeps_its_token(github: Github, key: Any) -> None:
-    github.public_key = key.public_key()
-    github.runs = {"one": {1: ("queued", [("queued", [])])}}
-    app = {"applicationID": "7", "installationID": "42"}
-    async with opened(github, app, {"appKey": pem(key)}) as scaler:
-        for _ in range(2):
-            assert (await scaler.poll()).value == 1.0
-    assert github.installations == 1
-    (claims,) = github.claims
-    now = datetime.now(UTC).timestamp()
-    assert claims["iss"] == "7"
-    assert now - 90 < claims["iat"] < now
-    assert now < claims["exp"] < now + 600
-
-
-async def test_a_refused_installation_token_is_got_anew(github: Github, key: Any) -> None:
-    github.public_key = key.public_key()
-    github.runs = {"one": {}}
-    app = {"applicationID": "7", "installationID": "42"}
-    async with opened(github, app, {"appKey": pem(key)}) as scaler:
-        await scaler.poll()
-        github.tokens = set()
-        with failing("AuthenticationFailed", transient=False):
-            await scaler.poll()
-        github.tokens = {"canary-installation"}
-        await scaler.poll()
-    assert github.installations == 2
-
-
-@pytest.mark.parametrize(
-    ("app", "fault", "reason", "transient", "words"),
-    [
-        ({"installationID": "43"}, None, "EntityNotFound", False, "App 7 has no installation 43"),
-        ({}, (401, {}), "AuthenticationFailed", False, "status 401 for App 7"),
-        ({}, (403, {"message": "suspended"}), "AuthenticationFailed", False, "status 403 for App 7"),
-        ({}, (429, {}), "Throttled", True, "is used up until"),
-        ({}, (500, {}), "ServiceError", True, "status 500"),
-        ({}, (422, {}), "BadRequest", False, "status 422"),
-        ({}, (201, {"token": "canary"}), "BadAnswer", True, "no installation token"),
-        ({}, (201, "text"), "BadAnswer", True, "no installation token"),
-    ],
-)
-async def test_faults_of_an_apps_login_are_told_apart(
-    github: Github, key: Any, app: dict[str, str], fault: Any, reason: str, transient: bool, words: str
-) -> None:
-    github.public_key = key.public_key()
-    github.fault, github.fault_at = fault, "token"
-    metadata = {"applicationID": "7", "installationID": "42", **app}
-    async with opened(github, metadata, {"appKey": pem(key)}) as scaler:
-        with failing(reason, transient=transient) as caught:
-            await scaler.poll()
-    assert words in str(caught.value)
-
-
-async def test_a_key_that_is_none_is_a_fault(github: Github) -> None:
-    metadata = {"applicationID": "7", "installationID": "42", "repos": "a,b"}
-    async with opened(github, metadata, {"appKey": "canary"}) as scaler:
-        with failing("AuthenticationFailed", transient=False) as caught:
-            await scaler.poll()
-    assert "appKey is no RSA private key" in str(caught.value)
-
-
-async def test_without_the_package_an_app_is_told_what_to_install(
-    github: Github, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "jwt", None)
-    metadata = {"applicationID": "7", "installationID": "42", "repos": "a,b"}
-    async with opened(github, metadata, {"appKey": "canary"}) as scaler:
-        with pytest.raises(ConfigError) as caught:
-            await scaler.poll()
-    assert "pip install 'queue-scaler[github-runner]'" in str(caught.value)
-
-
-# --- Parameters ------------------------------------------------------------------------------------------
-
-APP = {"applicationID": "7", "installationID": "42"}
-
-
-@pytest.mark.parametrize(
-    ("metadata", "auth", "words"),
-    [
-        ({}, PAT, "owner: missing"),
-        ({"owner": "o"}, PAT, "runnerScope: missing"),
-        ({**BASE, "runnerScope": "Org"}, PAT, "runnerScope: Input should be 'org', 'ent' or 'repo'"),
-        (BASE, {}, "give either personalAccessToken or applicationID"),
-        ({**BASE, **APP}, {}, "GitHub App: needs applicationID, installationID and appKey"),
-        (BASE, {"appKey": "canary"}, "GitHub App: needs"),
-        ({**BASE, **APP}, {**PAT, "appKey": "canary"}, "give either"),
-        ({**BASE, "applicationID": "x"}, PAT, "applicationID: got 'x'; write a whole number"),
-        ({**BASE, "targetWorkflowQueueLength": "0"}, PAT, "targetWorkflowQueueLength: "),
-        ({**BASE, "githubApiURL": "https://u:canary@h"}, PAT, "write an https:// URL without user"),
-        ({**BASE, "githubApiURL": "api.github.com"}, PAT, "githubApiURL: write an https:// URL"),
-        ({**BASE, "label": "x"}, PAT, "label: unknown key; did you mean 'labels'?"),
-        ({**BASE, "personalAccessToken": "canary"}, {}, "not allowed in metadata; give it by auth"),
-    ],
-)
-def test_bad_parameters_are_refused(metadata: dict[str, str], auth: dict[str, str], words: str) -> None:
-    built, faults = validate(Metadata, metadata, auth, {})
-    text = "; ".join(f"{fault.key}: {fault.message}" for fault in faults)
-    assert built is None
-    assert words in text
-    assert "canary" not in text
-
-
-def test_parameters_come_from_the_environment_too() -> None:
-    env = {"O": "octo", "S": "ent", "R": "a, b,", "T": "canary", "N": "3"}
-    given = {f"{key}FromEnv": name for key, name in (
-        ("owner", "O"), ("runnerScope", "S"), ("repos", "R"), ("personalAccessToken", "T"),
-        ("targetWorkflowQueueLength", "N"),
-    )}  # fmt: skip
-    built, faults = validate(Metadata, given, {}, env)
-    assert faults == ()
-    assert isinstance(built, Metadata)
-    assert (built.owner, built.runner_scope, built.repos) == ("octo", "ent", ("a", "b"))
-    assert (SCALER.target(built), SCALER.source(built)) == (3.0, "api.github.com/octo")
-    assert "canary" not in f"{built!r} {built.api!r}"
