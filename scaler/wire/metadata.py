@@ -106,7 +106,7 @@ class FreeMetadata(TriggerMetadata):
 
     @property
     def free(self) -> Mapping[str, SecretStr]:
-        """The keys that are no parameters, `<key>FromEnv` resolved into `<key>`."""
+        """The keys that are no parameters; what `<key>FromEnv` names is there as `<key>` and as itself."""
         return self.__pydantic_extra__ or {}
 
 
@@ -154,11 +154,10 @@ def resolve(
 
 def _free(params: Mapping[str, object], plain: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
     """Give the keys that are no parameters; a plain one wins over its `<key>FromEnv`."""
-    given = {key: text for key, text in plain.items() if not key.endswith("FromEnv")}
-    named = {
-        key.removesuffix("FromEnv"): env.get(text, "") for key, text in plain.items() if key not in given
-    }
-    return {key: text for key, text in (_clean(named) | given).items() if key not in params}
+    named = {key: env.get(text, "") for key, text in plain.items() if key.endswith("FromEnv")}
+    short = {key.removesuffix("FromEnv"): text for key, text in named.items()}
+    found = _clean(short) | plain | named
+    return _clean({key: text for key, text in found.items() if key.removesuffix("FromEnv") not in params})
 
 
 def _key_faults(

@@ -83,6 +83,7 @@ async def test_the_server_is_sent_the_job_and_all_metadata_with_the_environment_
         "enableTLS": "false",
         "tenant": "a",
         "password": CANARY,
+        "passwordFromEnv": CANARY,
     }
     assert sample.asked == [expected] * 3
 

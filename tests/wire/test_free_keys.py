@@ -49,13 +49,15 @@ def test_free_keys_are_kept_as_secrets_with_the_environment_resolved() -> None:
     assert {key: text.get_secret_value() for key, text in built.free.items()} == {
         "size": "3",
         "colour": "canary-blue",
+        "colourFromEnv": "canary-blue",
     }
     assert "canary" not in repr(built)
 
 
 def test_a_plain_free_key_wins_over_its_variable() -> None:
     chosen, found = resolve(Free, {"serverName": "s", "colour": "red", "colourFromEnv": "COLOUR"}, {}, ENV)
-    assert (chosen, found) == ({"serverName": "s", "colour": "red"}, ())
+    expected = {"serverName": "s", "colour": "red", "colourFromEnv": "canary-blue"}
+    assert (chosen, found) == (expected, ())
 
 
 def test_a_free_key_whose_variable_is_empty_is_not_given() -> None:
