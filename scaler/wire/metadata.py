@@ -156,7 +156,7 @@ def _free(params: Mapping[str, object], plain: Mapping[str, str], env: Mapping[s
     """Give the keys that are no parameters; a plain one wins over its `<key>FromEnv`."""
     named = {key: env.get(text, "") for key, text in plain.items() if key.endswith("FromEnv")}
     short = {key.removesuffix("FromEnv"): text for key, text in named.items()}
-    found = _clean(short) | plain | named
+    found = {**_clean(short), **plain, **named}
     return _clean({key: text for key, text in found.items() if key.removesuffix("FromEnv") not in params})
 
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,18 @@ from typing import Any
 import grpc
 import pytest
 
+from scaler.engine.clock import SystemClock
 from scaler.engine.sessions import Sessions
+from scaler.engine.sources import RuleSource, SourcePorts
 from scaler.errors import PollError
+from scaler.model.job import EventTrigger, ScaleRule
 from scaler.model.sample import Sample as Reading
+from scaler.planning.plan import Counts, plan
 from scaler.ports.scaler import Scaler, ScalerContext
 from scaler.scalers.external import SCALER, Metadata
 from scaler.wire.metadata import validate
+from scaler.wire.rules import resolve_rule
+from tests.engine.world import event_job
 from tests.scalers.external_kit import ALL, Sample, serving
 from tests.scalers.rabbitmq_kit import Authority
 
@@ -236,6 +243,20 @@ async def test_rules_of_one_address_share_a_channel_and_others_do_not(sample: Sa
                 await third.poll()
     assert len(shared) == 1
     assert len(sample.peers) == 2
+
+
+async def test_the_engine_plans_with_the_target_that_the_server_tells(sample: Sample) -> None:
+    async with serving(sample) as port, Sessions() as pool:
+        rule = ScaleRule(name="r", type="external", metadata={"scalerAddress": f"127.0.0.1:{port}"})
+        job = replace(event_job(), trigger=EventTrigger(rules=(rule,)))
+        ports = SourcePorts(clock=SystemClock(), sessions=pool, resolve=resolve_rule, close_s=1.0)
+        source = RuleSource(job, rule, ports, timeout_s=5.0)
+        async with asyncio.TaskGroup() as group:
+            serve = group.create_task(source.run())
+            found = await source.poll()
+            serve.cancel()
+    made = plan(job.trigger, (found,), Counts(running=0, pending=0), NOW)
+    assert (found.target, made.launch) == (2.0, 3)
 
 
 # --- TLS -------------------------------------------------------------------------------------------------
