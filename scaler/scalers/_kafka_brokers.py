@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from aiokafka.errors import (  # type: ignore[import-untyped]
     IncompatibleBrokerVersion,
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
 )
@@ -64,6 +65,8 @@ class Brokers:
                 answer = await call(address)
             except PollError as exc:
                 errors.append(exc)
+                if exc.reason == "AuthenticationFailed":
+                    break  # the others know the same users; trying on could lock this one out
             else:
                 self._last = address
                 return answer
@@ -71,16 +74,31 @@ class Brokers:
         raise next((exc for exc in errors if not exc.transient), errors[-1])
 
     async def ask(self, address: Address, request: Any) -> Any:
-        """Send one request to one broker and give its answer."""
+        """Send one request to one broker and give its answer.
+
+        Brokers end a login after some time by closing the connection at its next request. So where one that
+        was open before breaks, the request goes out once more, on a new one.
+        """
+        before = self._open.get(address)
         connection = await self._connection(address)
         try:
-            async with asyncio.timeout(self._patience_s):
-                return await connection.send(request)
+            try:
+                return await self._send(connection, request)
+            except KafkaConnectionError:
+                if connection is not before:
+                    raise
+                self._drop(address, connection)
+            connection = await self._connection(address)
+            return await self._send(connection, request)
         except (NotImplementedError, IncompatibleBrokerVersion) as exc:
             raise too_old(self.origin) from exc
         except _LOST as exc:
             self._drop(address, connection)
             raise refused(self._cluster, address, exc) from exc
+
+    async def _send(self, connection: KafkaConnection, request: Any) -> Any:
+        async with asyncio.timeout(self._patience_s):
+            return await connection.send(request)
 
     async def speaks(self, address: Address, api: int, version: int) -> bool:
         """Tell whether a broker understands a version of a request."""

@@ -76,10 +76,14 @@ async def coordinators(brokers: Brokers, groups: Collection[str]) -> dict[str, A
         alone = [(group, await brokers.ask(address, FindCoordinatorRequest(group, 0))) for group in groups]
         return [(group, (one.host, one.port), one.error_code) for group, one in alone]
 
-    return {
-        group: coded(brokers.origin, f"group '{group}'", error) if error else address
-        for group, address, error in await brokers.any(call)
-    }
+    found: dict[str, Address | PollError] = {group: _left_out(brokers.origin, group) for group in groups}
+    for group, address, error in await brokers.any(call):
+        found[group] = coded(brokers.origin, f"group '{group}'", error) if error else address
+    return found
+
+
+def _left_out(origin: str, group: str) -> PollError:
+    return PollError(f"{origin}: group '{group}': the broker's answer lacks it", reason="BadAnswer")
 
 
 async def layout(brokers: Brokers, topics: Collection[str]) -> dict[str, Topic | PollError]:
@@ -117,7 +121,7 @@ async def commits(
     brokers: Brokers, keepers: Mapping[str, Address | PollError], wanted: Mapping[str, Wanted]
 ) -> dict[str, Offsets | PollError]:
     """Read committed offsets of groups from their coordinators; -1 means none."""
-    found: dict[str, Offsets | PollError] = {}
+    found: dict[str, Offsets | PollError] = {group: _left_out(brokers.origin, group) for group in wanted}
     by_address: dict[Address, dict[str, Wanted]] = defaultdict(dict)
     for group, places in wanted.items():
         keeper = keepers[group]

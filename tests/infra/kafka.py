@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -61,10 +62,12 @@ class Kafka:
         DOWN.discard(self)
 
     async def create(self, topic: str, *, partitions: int = 1, **config: str) -> None:
-        """Create a topic; `config` in Kafka's words with `_` for `.`."""
+        """Create a topic, led on return; `config` in Kafka's words with `_` for `.`."""
         settings = {key.replace("_", "."): value for key, value in config.items()}
-        async with _Admin(bootstrap_servers=self.bootstrap) as admin:
+        async with _Admin(bootstrap_servers=self.bootstrap) as admin, asyncio.timeout(10):
             await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=settings)])
+            while await admin.led_partitions(topic) < partitions:
+                await asyncio.sleep(0.01)
 
     async def topics(self) -> set[str]:
         """List all topics; creates none."""
@@ -107,6 +110,11 @@ class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.close()
+
+    async def led_partitions(self, topic: str) -> int:
+        """Count the partitions that clients can already be sent to; the broker learns of them a little late."""
+        cluster = await self._client.fetch_all_metadata()
+        return len(cluster.available_partitions_for_topic(topic) or ())
 
 
 class NativeBroker:

@@ -77,6 +77,7 @@ class CountingProxy:
         self._newest = dict(newest or {})
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._expired: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self._open.set()
         self.requests: Counter[str] = Counter()
@@ -102,6 +103,10 @@ class CountingProxy:
         """Pass on again."""
         self._open.set()
 
+    def expire(self) -> None:
+        """Drop each connection that is open now as soon as it is used, as brokers end logins."""
+        self._expired |= self._tasks
+
     def cut(self) -> None:
         """Drop every connection."""
         for task in self._tasks:
@@ -117,7 +122,7 @@ class CountingProxy:
         try:
             back, far = await asyncio.open_connection("127.0.0.1", self._broker_port)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forth(reader, far, asked))
+                group.create_task(self._forth(reader, far, asked, task))
                 group.create_task(self._back(back, writer, asked))
         except (OSError, EOFError, asyncio.CancelledError, ExceptionGroup):
             pass
@@ -128,10 +133,16 @@ class CountingProxy:
                     each.transport.abort()
 
     async def _forth(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, asked: list[int]
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        asked: list[int],
+        owner: asyncio.Task[None],
     ) -> None:
         while True:
             head = await source.readexactly(4)
+            if owner in self._expired:
+                raise EOFError
             body = await source.readexactly(int.from_bytes(head, "big"))
             await self._open.wait()
             key = int.from_bytes(body[:2], "big")

@@ -134,6 +134,16 @@ async def test_a_cut_connection_is_opened_again(proxy: CountingProxy, topic: str
     assert proxy.accepted == 2
 
 
+async def test_a_login_that_the_broker_ended_is_renewed_within_the_poll(
+    proxy: CountingProxy, topic: str
+) -> None:
+    async with opened(rule(proxy, topic)) as scaler:
+        assert (await scaler.poll()).value == 3
+        proxy.expire()
+        assert (await scaler.poll()).value == 3
+    assert proxy.accepted == 2
+
+
 async def test_a_silent_broker_costs_a_bounded_time_and_then_all_is_well(
     proxy: CountingProxy, topic: str
 ) -> None:
