@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from scaler.model.sample import PollFailure
@@ -23,6 +25,7 @@ class _Trouble:
     pause_s: float = FIRST_PAUSE_S
     retry_at: float = 0.0
     last: PollFailure | None = None
+    settled: asyncio.Event | None = None
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class Circuits:
         """Give the known failure if the source is not to be asked now; None lets the caller ask.
 
         While a source is in trouble the one who is let through is the only one until the next pause ends.
+        It asks within `asking`; others may wait for its answer by `verdict` instead of taking the refusal.
         """
         trouble = self._troubles.get(address)
         if trouble is None or trouble.failures < FAILURES_TO_OPEN or trouble.last is None:
@@ -46,6 +50,26 @@ class Circuits:
         last = trouble.last
         message = f"{last.message} (the source is asked again in {trouble.retry_at - now:.1f} s)"
         return PollFailure(reason=last.reason, message=message, transient=last.transient)
+
+    @contextmanager
+    def asking(self, address: str) -> Iterator[None]:
+        """Let others wait for what comes of this request, if the source is in trouble."""
+        trouble = self._troubles.get(address)
+        if trouble is None or trouble.failures < FAILURES_TO_OPEN or trouble.settled is not None:
+            yield
+            return
+        settled = trouble.settled = asyncio.Event()
+        try:
+            yield
+        finally:
+            trouble.settled = None
+            settled.set()
+
+    async def verdict(self, address: str) -> None:
+        """Wait for the one that asks now; return at once if nobody does."""
+        trouble = self._troubles.get(address)
+        if trouble is not None and trouble.settled is not None:
+            await trouble.settled.wait()
 
     def failed(self, address: str, failure: PollFailure, now: float) -> None:
         """Note an answer that was none; only reasons that speak of the source count."""

@@ -57,6 +57,7 @@ class Fleet:
 
     ports: FleetPorts
     _runners: dict[str, Runner] = field(default_factory=dict)
+    _secrets: dict[str, Mapping[str, Secret]] = field(default_factory=dict)
     _left: tuple[ExecutionState, ...] = ()
 
     # --- beginning ------------------------------------------------------------------------------------
@@ -87,11 +88,20 @@ class Fleet:
             decision_id=decision_id,
         )
         fresh = ExecutionState(execution=execution)
+        self._secrets[name] = job.secrets
         return advance(fresh, Begun(), now, lambda: names.replica_name(name)).state
 
     async def begin(self, states: list[ExecutionState]) -> None:
-        """Record and hand over to runners; not cut short when the loop that asked for it is cancelled."""
-        await asyncio.shield(self.ports.spawn(self._begin(states), "engine/begin"))
+        """Record and hand over to runners; not cut short when the loop that asked for it is cancelled.
+
+        That loop ends only once they are counted, or its successor would launch for the same messages.
+        """
+        begun = self.ports.spawn(self._begin(states), "engine/begin")
+        try:
+            await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            await asyncio.wait([begun])
+            raise
 
     async def _begin(self, states: list[ExecutionState]) -> None:
         await self.ports.store.begin(tuple(states))
@@ -116,9 +126,14 @@ class Fleet:
             await runner.run(adopted)
         finally:
             self._runners.pop(execution.id, None)
+            self._secrets.pop(execution.id, None)
 
     def _build(self, state: ExecutionState, replica: Replica) -> ReplicaSpec:
-        secrets = self.ports.secrets(state.execution.job)
+        """Build with the secrets of the definition it was begun with; after a restart with today's."""
+        execution = state.execution
+        secrets = self._secrets.get(execution.id)
+        if secrets is None:
+            secrets = self.ports.secrets(execution.job)
         return build_spec(state, replica, secrets, self.ports.instance)
 
     # --- a former process -----------------------------------------------------------------------------

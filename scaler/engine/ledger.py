@@ -32,6 +32,10 @@ class Ledger:
         if live.pop(execution.id, None) and execution.cause is Cause.EVENT and execution.ended_at:
             self._ended.setdefault(execution.job, deque()).append(execution.ended_at)
 
+    def recall(self, job: str, ended: Iterable[datetime]) -> None:
+        """Take in when event executions of a former process ended, before any of this one does."""
+        self._ended.setdefault(job, deque()).extendleft(sorted(ended, reverse=True))
+
     def counts(self, job: str, now: datetime) -> Counts:
         """Count a job's event executions."""
         states = [s for s in self._of(job) if s.execution.cause is Cause.EVENT]

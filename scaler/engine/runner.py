@@ -90,7 +90,8 @@ class Runner:
             while not self._is_done():
                 event, recorded = await self._events.get()
                 await self._take(event, tasks)
-                recorded.set_result(None)
+                if not recorded.done():  # who posted it may have been cancelled meanwhile
+                    recorded.set_result(None)
 
     async def stop(self, message: str) -> None:
         """Ask the execution to stop; returns once the request is recorded."""

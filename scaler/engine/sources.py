@@ -85,21 +85,35 @@ class RuleSource:
             await self._close()
 
     async def _read(self) -> Reading:
-        now = self._ports.clock.monotonic()
-        refusal = self._ports.circuits.refusal(self.address, now)
+        circuits, clock = self._ports.circuits, self._ports.clock
+        began = clock.monotonic()
+        refusal = circuits.refusal(self.address, began)
+        if refusal is not None and await self._outcome_is_known():
+            refusal = circuits.refusal(self.address, clock.monotonic())
         if refusal is not None:
             return refusal
-        reading = await self._ask()
-        if isinstance(reading, PollFailure):
-            self._ports.circuits.failed(self.address, reading, self._ports.clock.monotonic())
-        else:
-            self._ports.circuits.well(self.address)
+        address = self.address  # opening may settle another one
+        with circuits.asking(address):
+            reading = await self._ask(self._timeout_s - (clock.monotonic() - began))
+            if isinstance(reading, PollFailure):
+                circuits.failed(self.address, reading, clock.monotonic())
+            else:
+                circuits.well(self.address)
         return reading
 
-    async def _ask(self) -> Reading:
+    async def _outcome_is_known(self) -> bool:
+        """Wait for whoever asks the troubled source now: if it is back, this job need not wait a whole interval."""
+        try:
+            async with asyncio.timeout(self._timeout_s / 2):
+                await self._ports.circuits.verdict(self.address)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _ask(self, left_s: float) -> Reading:
         started = self._ports.clock.now()
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(left_s):
                 scaler = self._scaler or await self._open()
                 sample = await scaler.poll()
         except TimeoutError:

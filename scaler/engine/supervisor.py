@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -26,7 +26,7 @@ from scaler.engine.sources import Resolve, SourcePorts
 from scaler.engine.views import conditions, lateness
 from scaler.errors import NotFound, StoreError
 from scaler.model import names
-from scaler.model.execution import Cause, ExecutionState
+from scaler.model.execution import FINAL, Cause, ExecutionState
 from scaler.model.job import EventTrigger, Job, ScheduleTrigger, Template
 from scaler.model.secret import Secret
 from scaler.ports.clock import Clock
@@ -35,6 +35,9 @@ from scaler.ports.scaler import SessionPool
 from scaler.ports.store import Store
 
 log = structlog.get_logger("scaler")
+
+ENDS_RECALLED = 1000
+"""Executions looked through for late ends after a restart: more do not end within any source's lag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,7 @@ class Supervisor:
         self._ticks = 0
         self._started_at = ports.clock.now()
         self._file_faults: dict[str, str] = {}
+        self._recalled: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._recovered = asyncio.Event()
         self._over = asyncio.Event()
@@ -164,6 +168,7 @@ class Supervisor:
         if known == job:
             return
         await self._ports.crew.get(job.executor)
+        await self._recall_ends(job.name)
         await self._stop_loop(job.name)
         self._jobs[job.name] = job
         loop = self._make_loop(job)
@@ -172,6 +177,17 @@ class Supervisor:
             task = self._spawn(self._guard(job.name, loop.run), f"job:{job.name}")
             self._loop_tasks[job.name] = task
         log.info("job.changed" if known else "job.added", job=job.name, generation=job.generation)
+
+    async def _recall_ends(self, job: str) -> None:
+        """Learn once which executions ended lately in a former process: a reading that lags counts them."""
+        if job in self._recalled:
+            return
+        self._recalled.add(job)
+        oldest = self._started_at - timedelta(seconds=self._ports.limits.ended_kept_s)
+        page = await self._ports.store.executions(job, limit=ENDS_RECALLED, statuses=FINAL)
+        found = (s.execution for s in page.items if s.execution.cause is Cause.EVENT)
+        ends = (e.ended_at for e in found if e.ended_at is not None)
+        self._ledger.recall(job, [at for at in ends if oldest <= at < self._started_at])
 
     async def delete(self, name: str) -> None:
         """Forget a job; executions that run go on to their end."""

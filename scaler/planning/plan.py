@@ -16,6 +16,9 @@ from scaler.model.job import Combine, EventTrigger, ScaleRule, StrategyName
 from scaler.model.sample import PollFailure, Reading, Sample
 from scaler.planning import strategies
 
+MOST_UNITS = 1_000_000_000
+"""No answer asks for more: a source may say any number, and no room is larger."""
+
 SETTLE = timedelta(seconds=0.5)
 """How long a source may go on counting the connection of an execution that has ended."""
 
@@ -154,7 +157,7 @@ def _units(value: float, target: float) -> int:
     """Executions for a number of messages; a target of 0 asks for none, as in KEDA."""
     if target <= 0 or value <= 0:
         return 0
-    return max(1, math.ceil(round(value / target, 6)))
+    return max(1, math.ceil(round(min(value / target, MOST_UNITS), 6)))
 
 
 # --- auto -----------------------------------------------------------------------------------------------
@@ -175,16 +178,24 @@ def _weigh(item: RuleReading, sample: Sample, claims: int, counts: Counts, as_of
     A source that leaves taken messages out (`includes_taken` False) is given back what live executions
     hold; one that counts them is cut to what can still be waiting, if it can tell.
     """
-    if not sample.active:
-        return _Weighed(gross=0, held=0, formula=f"{item.rule.name}: not active")
+    weighed = _weigh_active(item, sample, claims, counts, as_of)
+    if sample.active:
+        return weighed
+    return _Weighed(gross=0, held=weighed.held, formula=f"{item.rule.name}: not active")
+
+
+def _weigh_active(
+    item: RuleReading, sample: Sample, claims: int, counts: Counts, as_of: datetime
+) -> _Weighed:
     total = _units(sample.value, item.target)
     name, shown = item.rule.name, f"ceil({sample.value:g}/{item.target:g})"
     if sample.includes_taken:
         if sample.taken is None:
             return _Weighed(gross=total, held=0, formula=f"{name}: {shown}")
         free = _units(max(0.0, sample.value - sample.taken), item.target)
+        gross = min(total, free + claims)
         return _Weighed(
-            gross=min(total, free + claims), held=0, formula=f"{name}: min({shown}, {free} free + {claims})"
+            gross=gross, held=gross - free, formula=f"{name}: min({shown}, {free} free + {claims})"
         )
     if sample.taken is None:
         return _Weighed(gross=total, held=0, formula=f"{name}: {shown}")
@@ -211,7 +222,7 @@ def _auto(
     active = [
         w for w, r in zip(weighed, known, strict=True) if isinstance(r.reading, Sample) and r.reading.active
     ]
-    wanted = _combine(trigger.combine, active, claims)
+    wanted = _combine(trigger.combine, active, claims, held=sum(w.held for w in weighed))
     waiting = max(0, wanted - claims)
     floor = max(0, trigger.min_executions - counts.running)
     room = max(0, trigger.max_executions - counts.running)
@@ -227,14 +238,17 @@ def _auto(
     )  # fmt: skip
 
 
-def _combine(how: Combine, active: list[_Weighed], claims: int) -> int:
-    """Combine active rules, in executions. What live executions hold is counted once under `sum`."""
+def _combine(how: Combine, active: list[_Weighed], claims: int, *, held: int) -> int:
+    """Combine active rules, in executions.
+
+    Under `sum`, what live executions hold is counted once, and for inactive rules too (`held`: of all
+    rules): who works on a message of an emptied queue is not there for another queue's messages.
+    """
     if not active:
         return 0
     gross = [w.gross for w in active]
     if how is Combine.SUM:
-        held = sum(w.held for w in active)
-        return sum(gross) - held + min(held, claims)
+        return sum(w.gross - w.held for w in active) + min(held, claims)
     if how is Combine.AVG:
         return math.ceil(sum(gross) / len(gross))
     return max(gross) if how is Combine.MAX else min(gross)
@@ -343,4 +357,4 @@ def _keda_merge(how: Combine, known: tuple[RuleReading, ...], cap: int) -> tuple
         wanted, queue = sum(n for n, _ in entries) / len(entries), sum(q for _, q in entries) / len(entries)
     else:
         wanted, queue = max(entries) if how is Combine.MAX else min(entries)
-    return min(math.ceil(wanted), cap), math.ceil(queue)
+    return min(math.ceil(wanted), cap), math.ceil(min(queue, MOST_UNITS))

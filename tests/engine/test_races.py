@@ -1,0 +1,175 @@
+"""Moments that must not meet badly: an edit and a launch, an end and a time limit, a kill and a late reading."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from scaler.errors import PollError
+from scaler.model.execution import ExecutionStatus
+from scaler.model.sample import Sample
+from scaler.testing.fake_queue import FakeQueue, FakeScaler
+from tests.engine.world import World, event_job, in_virtual_time
+
+SUCCEEDED = ExecutionStatus.SUCCEEDED
+
+
+def test_an_edit_while_executions_are_being_recorded_launches_none_twice() -> None:
+    async def story(after_ms: int) -> None:
+        world = World(start_s=2.0, wait_s=1.0)
+        world.queue.publish(3)
+        job = event_job(high=3, interval_s=30)
+        async with world.engine(job) as engine:
+            await asyncio.sleep(after_ms / 1000)
+            await engine.put(replace(job, generation=2))
+            assert await world.drained(3)
+        assert world.executor.peak == 3, after_ms
+        assert world.queue.empty == 0, after_ms
+        assert await world.statuses() == {SUCCEEDED: 3}, after_ms
+
+    for after_ms in range(12):
+        in_virtual_time(lambda at=after_ms: story(at))  # type: ignore[misc]
+
+
+def test_a_replica_that_ends_while_its_timeout_is_being_recorded_ends_once() -> None:
+    async def story(early_ms: int) -> None:
+        world = World(work_s=5.0 - early_ms / 1000)
+        world.queue.publish(1)
+        async with world.engine(event_job(high=1, timeout_s=5)):
+            ended = await world.until(
+                lambda: not world.executor._things and world.queue.polls > 1, limit_s=20
+            )
+            assert ended, early_ms
+        (state,) = (await world.executions())[-1:]
+        assert state.execution.is_final, early_ms
+
+    for early_ms in range(-6, 12):
+        in_virtual_time(lambda early=early_ms: story(early))  # type: ignore[misc]
+
+
+def test_who_asks_for_a_stop_may_leave_before_it_is_recorded() -> None:
+    async def story() -> None:
+        world = World(work_s=5.0)
+        world.queue.publish(1)
+        async with world.engine(event_job(high=1)) as engine:
+            await world.until(lambda: world.executor.live == 1)
+            await asyncio.sleep(0.1)
+            (state,) = await world.executions()
+            asked = asyncio.get_running_loop().create_task(engine.stop("drain", state.execution.id))
+            await asyncio.sleep(0.001)
+            asked.cancel()
+            await world.until(lambda: world.executor.live == 0, limit_s=3)
+            await asyncio.sleep(0.1)
+        states = await world.executions()
+        assert states[-1].execution.status is ExecutionStatus.STOPPED
+
+    in_virtual_time(story)
+
+
+def test_a_job_removed_while_its_executions_start_lets_them_start() -> None:
+    async def story(after_ms: int) -> None:
+        world = World(start_s=0.1, work_s=1.0)
+        world.queue.publish(3)
+        async with world.engine(event_job(high=3)) as engine:
+            await asyncio.sleep(after_ms / 1000)
+            await engine.delete("drain")
+            begun = len(await world.executions())
+            assert await world.until(lambda: len(world.queue.consumed) >= begun, limit_s=10), after_ms
+            await asyncio.sleep(1)
+        statuses = await world.statuses()
+        assert set(statuses) <= {SUCCEEDED}, after_ms
+
+    for after_ms in range(2, 12):
+        in_virtual_time(lambda at=after_ms: story(at))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("died_after_s", [0.1, 1.0, 3.0])
+def test_figures_that_lag_start_nothing_for_executions_that_ended_before_a_restart(
+    died_after_s: float,
+) -> None:
+    """The source tells what was true 5 s ago, and says so; the engine dies after the last end."""
+    past: list[tuple[float, int]] = []
+
+    async def keep(world: World) -> None:
+        while True:
+            past.append((world.clock.monotonic(), world.queue.depth))
+            await asyncio.sleep(0.05)
+
+    async def story() -> None:
+        world = World(work_s=1.0)
+        recorder = asyncio.get_running_loop().create_task(keep(world))
+        world.queue.publish(4)
+
+        async def poll(_self: FakeScaler) -> Sample:
+            then = world.clock.monotonic() - 5.0
+            value = float(next((n for at, n in reversed(past) if at <= then), 0))
+            as_of = world.clock.now() - timedelta(seconds=5)
+            return Sample(value=value, active=value > 0, as_of=as_of)
+
+        job = event_job(high=4, interval_s=1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FakeScaler, "poll", poll)
+            async with world.engine(job):
+                assert await world.drained(4)
+                await asyncio.sleep(died_after_s)
+            async with world.engine(job):
+                await asyncio.sleep(10)
+        recorder.cancel()
+        assert world.queue.empty == 0
+        assert await world.statuses() == {SUCCEEDED: 4}
+
+    in_virtual_time(story)
+
+
+@pytest.mark.parametrize("count", ["all", "ready"])
+def test_waiting_messages_of_one_queue_start_beside_those_that_work_on_another(count: str) -> None:
+    async def story() -> None:
+        world = World(work_s=20.0, wait_s=100.0)
+        other = FakeScaler.queues["other"] = FakeQueue()
+        job = event_job(high=10, queues=("q", "other"), count=count, interval_s=1)
+        world.queue.publish(3)
+        async with world.engine(job):
+            await asyncio.sleep(1.5)
+            assert world.executor.live == 3
+            other.publish(5)
+            await asyncio.sleep(3)
+            assert len(await world.executions()) == 8
+
+    in_virtual_time(story)
+
+
+@pytest.mark.parametrize(("value", "target"), [(1e308, 1e-3), (1e308, 1.0), (1.7e308, 5e-324)])
+def test_a_number_beyond_all_bounds_is_cut_to_the_maximum(value: float, target: float) -> None:
+    async def story() -> None:
+        world = World(work_s=1.0)
+        world.queue.publish(3)
+
+        async def poll(_self: FakeScaler) -> Sample:
+            return Sample(value=value, active=True, target=target)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FakeScaler, "poll", poll)
+            async with world.engine(event_job(high=3)):
+                await asyncio.sleep(0.5)
+                assert len(await world.executions()) == 3
+
+    in_virtual_time(story)
+
+
+def test_all_jobs_of_a_source_that_is_back_hear_of_it_within_their_interval() -> None:
+    async def story() -> None:
+        world = World(work_s=1.0)
+        world.queue.fault = PollError("gone", reason="Unreachable")
+        world.queue.poll_delay_s = 0.01
+        jobs = [event_job(f"job-{n}", high=1, interval_s=30) for n in range(5)]
+        async with world.engine(*jobs) as engine:
+            await asyncio.sleep(100)
+            world.queue.fault = None
+            await asyncio.sleep(31)
+            decisions = [view.last_decision for view in engine.jobs()]
+            assert [d.rules[0].error for d in decisions if d is not None] == [None] * 5
+
+    in_virtual_time(story)
