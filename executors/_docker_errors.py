@@ -74,6 +74,8 @@ def launch_error(
 
 def _reason(exc: DockerError) -> str:
     message = exc.message.lower()
+    if re.search(r"task \S+ already exists|task \S+: already exists", message):
+        return "Lost"  # the engine died while it started this container: whether it ran is not known
     if re.search(r"network \S+ not found|no such network", message):
         return "NetworkNotFound"
     if "bind source path" in message or "bind mount" in message:

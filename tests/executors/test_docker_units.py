@@ -14,7 +14,7 @@ from aiodocker import DockerError
 
 from executors._docker_config import mount_fault
 from executors._docker_endpoint import find_endpoint
-from executors._docker_errors import engine_call
+from executors._docker_errors import engine_call, launch_error
 from executors._docker_images import full_name, registry_of
 from executors._docker_settings import PullPolicy, parse_settings
 from executors._docker_watch import exit_of
@@ -279,4 +279,12 @@ async def test_the_engines_own_trouble_is_told_from_what_a_registry_answers(
 ) -> None:
     with pytest.raises(expected):
         async with engine_call("call", 1, asks_registry=asks_registry):
-            raise DockerError(500, message)
+            raise DockerError(500, {"message": message})
+
+
+def test_a_start_that_the_engine_did_not_survive_is_lost_not_refused() -> None:
+    message = "AlreadyExists: task 4f00c2: already exists: unknown"
+    exc = DockerError(500, {"message": message})
+    error = launch_error(exc, replica_id="r1", image="x", secrets=())
+    assert error.reason == "Lost"
+    assert "already exists" in str(error)
