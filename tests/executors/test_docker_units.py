@@ -279,12 +279,12 @@ async def test_the_engines_own_trouble_is_told_from_what_a_registry_answers(
 ) -> None:
     with pytest.raises(expected):
         async with engine_call("call", 1, asks_registry=asks_registry):
-            raise DockerError(500, {"message": message})
+            raise DockerError(500, message)
 
 
 def test_a_start_that_the_engine_did_not_survive_is_lost_not_refused() -> None:
     message = "AlreadyExists: task 4f00c2: already exists: unknown"
-    exc = DockerError(500, {"message": message})
+    exc = DockerError(500, message)
     error = launch_error(exc, replica_id="r1", image="x", secrets=())
     assert error.reason == "Lost"
     assert "already exists" in str(error)
