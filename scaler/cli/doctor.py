@@ -35,6 +35,8 @@ EXTRAS = {
     "kafka": "aiokafka",
     "rabbitmq": "aio_pika",
     "docker": "aiodocker",
+    "external": "grpc",
+    "github-runner": "jwt",
 }
 
 
