@@ -185,7 +185,7 @@ def test_secrets_are_in_no_representation_and_tell_connections_apart() -> None:
 
 
 def test_partitions_are_read_as_numbers_and_ranges() -> None:
-    assert read_partitions("1, 3,5-8,7") == {1, 3, 5, 6, 7, 8}
+    assert read_partitions("1, 3,5-8,7") == frozenset({1, 3, 5, 6, 7, 8})
     assert read_partitions("  ") is None
 
 

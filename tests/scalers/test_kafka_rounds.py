@@ -26,15 +26,19 @@ def fault(code: int) -> PollError:
     return coded("kafka://b:9092", "group 'g'", code)
 
 
+def offsets(first: int, second: int) -> Offsets:
+    return {("t", 0): first, ("t", 1): second}
+
+
 @dataclass
 class Scripted:
     """A cluster of one topic with two partitions, 10 messages each; the group has committed 3 of each."""
 
     keeper: Address | PollError = AT
     leaders: dict[int, Address | PollError] = field(default_factory=lambda: {0: AT, 1: AT})
-    committed: Offsets | PollError = field(default_factory=lambda: {("t", 0): 3, ("t", 1): 3})
-    ends: Offsets = field(default_factory=lambda: {("t", 0): 10, ("t", 1): 10})
-    starts: Offsets = field(default_factory=lambda: {("t", 0): 0, ("t", 1): 5})
+    committed: Offsets | PollError = field(default_factory=lambda: offsets(3, 3))
+    ends: Offsets = field(default_factory=lambda: offsets(10, 10))
+    starts: Offsets = field(default_factory=lambda: offsets(0, 5))
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def coordinators(_brokers: Brokers, groups: Collection[str]) -> dict[str, Address | PollError]:
