@@ -13,6 +13,13 @@ from scaler.model.sample import Sample
 M = TypeVar("M")
 T = TypeVar("T")
 
+NoteRequest = Callable[[], None]
+"""Called by a scaler just before each round trip that it makes for a rule."""
+
+
+def unnoted() -> None:
+    """Count no request."""
+
 
 class Scaler(Protocol):
     """An opened source."""
@@ -51,6 +58,8 @@ class ScalerContext:
         job, rule: names, for connection names and messages.
         timeout_s: how long one poll may take in all, seconds.
         identity: `system` or an id for azure-identity; None without.
+        note_request: to be called before each round trip; one that several rules share counts for the rule
+            that started it. Connecting and logging in do not count.
         sessions: shared connections.
         now: the clock, aware UTC.
     """
@@ -61,6 +70,7 @@ class ScalerContext:
     sessions: SessionPool
     now: Callable[[], datetime]
     identity: str | None = None
+    note_request: NoteRequest = unnoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

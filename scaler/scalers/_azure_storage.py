@@ -12,6 +12,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from scaler.errors import PollError
+from scaler.ports.scaler import NoteRequest
 from scaler.scalers._azure_errors import QUIET, error_code
 from scaler.scalers._azure_identity import open_credential
 from scaler.scalers._azure_strings import StorageAccount
@@ -52,9 +53,10 @@ class StorageSession:
         """Give a client of one queue on the shared connection; it must not be closed."""
         return self._client.get_queue_client(name)
 
-    async def ask(self, request: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, request: Callable[[], Awaitable[T]], note: NoteRequest) -> T:
         """Send a request; if the account does not know our API version, send it once more in an older one."""
         asked_in = self._version.older
+        note()
         try:
             return await request()
         except HttpResponseError as exc:
@@ -63,7 +65,7 @@ class StorageSession:
             if asked_in is not None:
                 raise PollError(_TOO_OLD, reason="ApiVersionRefused", transient=False) from exc
         self._version.older = OLDER_VERSION
-        return await self.ask(request)
+        return await self.ask(request, note)
 
 
 def _is_version_refused(exc: HttpResponseError) -> bool:

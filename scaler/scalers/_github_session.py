@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from scaler.errors import PollError
+from scaler.ports.scaler import NoteRequest, unnoted
 from scaler.scalers._github_auth import HEADERS, App, InstallationTokens, Login, PersonalToken
 from scaler.scalers._github_limits import LIMITED, RateLimited, limited_until
 from scaler.scalers._rabbitmq_auth import BearerHeader
@@ -100,7 +101,7 @@ class GithubSession:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._until: datetime | None = None
 
-    async def read(self, query: Query) -> Listing | None:
+    async def read(self, query: Query, note: NoteRequest = unnoted) -> Listing | None:
         """Read all pages of a list; None if there is no such thing (or no right to know of it).
 
         Raises:
@@ -113,7 +114,7 @@ class GithubSession:
             url = self._address(query, number)
             page = await self._flights.join(
                 (url, query.use_etags),
-                lambda url=url: self._get(url, query),  # type: ignore[misc]
+                lambda url=url: self._get(url, query, note),  # type: ignore[misc]
             )
             if page is None:
                 return None
@@ -132,7 +133,7 @@ class GithubSession:
         given = "".join(f"{key}={value}&" for key, value in query.parameters)
         return f"{self._url}{query.path}?{given}per_page={PER_PAGE}&page={number}"
 
-    async def _get(self, url: str, query: Query) -> _Page | None:
+    async def _get(self, url: str, query: Query, note: NoteRequest) -> _Page | None:
         asked_at = self._now()
         if self._until is not None and asked_at < self._until:
             raise RateLimited(self._url, self._until)
@@ -142,6 +143,7 @@ class GithubSession:
             kept = self._kept.get(url) if query.use_etags else None
             if kept is not None:
                 headers["If-None-Match"] = kept.etag
+            note()
             async with self._http.get(URL(url, encoded=True), headers=headers) as response:
                 body = None if response.status == 304 else await read_json(response)
         said = _words(body).replace(header.removeprefix("Bearer ") or " ", "***")

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from scaler.errors import PollError
+from scaler.ports.scaler import NoteRequest, unnoted
 from scaler.scalers._kafka_brokers import Brokers, hush
 from scaler.scalers._kafka_login import Cluster
 from scaler.scalers._kafka_round import PartitionState, Question, answer_all
@@ -40,14 +41,18 @@ class KafkaSession:
         self._waiting: Waiting = {}
         self._rounds: asyncio.Task[None] | None = None
 
-    async def read(self, question: Question) -> GroupReading:
+    async def read(self, question: Question, note: NoteRequest = unnoted) -> GroupReading:
         """Get an answer from the next round, which begins at once if none is running.
+
+        `note` is called if this is the first question of the round.
 
         Raises:
             PollError: the cluster, or the group, topic or partition asked for, could not be read.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[GroupReading] = loop.create_future()
+        if not self._waiting:
+            note()
         self._waiting.setdefault(question, []).append(answer)
         if self._rounds is None:
             self._rounds = loop.create_task(self._run(), name="kafka-rounds")

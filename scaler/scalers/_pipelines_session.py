@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from scaler.errors import ConfigError, PollError
+from scaler.ports.scaler import NoteRequest, unnoted
 from scaler.scalers._pipelines_jobs import JobRequest, pool_ids, read_requests
 from scaler.scalers._rabbitmq_auth import Authorizer, Basic, BearerHeader, Fetch, FixedHeader
 from scaler.scalers._rabbitmq_web import read_json
@@ -66,13 +67,15 @@ class PipelinesSession:
         self._now = now
         self._flights: SingleFlight[_Answer] = SingleFlight()
 
-    async def pool_id(self, name: str) -> int:
+    async def pool_id(self, name: str, note: NoteRequest = unnoted) -> int:
         """Find a pool.
 
         Raises:
             PollError: `EntityNotFound`; `Ambiguous`, if several bear the name; or see `_failed`.
         """
-        answer = await self._ask(f"pools?poolName={quote(name, safe='')}", missing="organizationURL")
+        answer = await self._ask(
+            f"pools?poolName={quote(name, safe='')}", missing="organizationURL", note=note
+        )
         found = pool_ids(answer.body, name)
         if found is None:
             raise self._nonsense("pools")
@@ -84,14 +87,14 @@ class PipelinesSession:
             raise PollError(text, transient=False, reason="Ambiguous")
         return found[0]
 
-    async def requests(self, pool: int, query: str) -> Requests:
+    async def requests(self, pool: int, query: str, note: NoteRequest = unnoted) -> Requests:
         """Read a pool's unfinished job requests.
 
         Raises:
             PollError: see `_failed`.
         """
         path = f"pools/{pool}/jobrequests"
-        answer = await self._ask(f"{path}{query}", missing="poolID")
+        answer = await self._ask(f"{path}{query}", missing="poolID", note=note)
         jobs = read_requests(answer.body)
         if jobs is None:
             raise self._nonsense(path)
@@ -101,15 +104,16 @@ class PipelinesSession:
         """Cancel what is in flight."""
         await self._flights.aclose()
 
-    async def _ask(self, path: str, *, missing: str) -> _Answer:
-        return await self._flights.join(path, lambda: self._get(path, missing))
+    async def _ask(self, path: str, *, missing: str, note: NoteRequest) -> _Answer:
+        return await self._flights.join(path, lambda: self._get(path, missing, note))
 
-    async def _get(self, path: str, missing: str) -> _Answer:
+    async def _get(self, path: str, missing: str, note: NoteRequest) -> _Answer:
         asked_at = self._now()
         with map_rest_errors(self._url):
             header = await self._auth.header()
             url = URL(f"{self._url}/_apis/distributedtask/{path}", encoded=True)
             headers = {"Authorization": header or "", "Accept": "application/json"}
+            note()
             async with self._http.get(url, headers=headers, allow_redirects=False) as response:
                 body = await read_json(response)
         if response.status == 200:

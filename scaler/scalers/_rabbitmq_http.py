@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from scaler.errors import PollError
+from scaler.ports.scaler import NoteRequest, unnoted
 from scaler.scalers._rabbitmq_address import Address, Tls
 from scaler.scalers._rabbitmq_auth import (
     Authorizer,
@@ -74,6 +75,14 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """How to ask: the limit of each single request in seconds, and who is told of it."""
+
+    timeout_s: float
+    note: NoteRequest = unnoted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
     """A regular expression, read by the broker, and how many queues a page of its answer may have."""
 
@@ -82,7 +91,7 @@ class Pattern:
 
 
 class HttpSession:
-    """The client. `timeout_s` of each call bounds each single request it makes."""
+    """The client."""
 
     def __init__(
         self, endpoint: Endpoint, http: aiohttp.ClientSession, auth: Authorizer, now: Callable[[], datetime]
@@ -93,38 +102,38 @@ class HttpSession:
         self._now = now
         self._listings: SingleFlight[Rows] = SingleFlight()
 
-    async def count(self, vhost: str, queue: str, *, timeout_s: float) -> Counted:
+    async def count(self, vhost: str, queue: str, ask: Ask) -> Counted:
         """Count one queue by the vhost's listing, or by its own address where the listing has no totals.
 
         Raises:
             PollError: see `_failed`; `CountMissing` if neither has the counts.
         """
-        listing = await self._listings.join((vhost, timeout_s), lambda: self._list(vhost, timeout_s))
+        listing = await self._listings.join((vhost, ask.timeout_s), lambda: self._list(vhost, ask))
         row = listing.by_name.get(queue)
         if row is None:
             raise self._missing(vhost, queue)
         if not has_counts(row):
-            return await self.statistics(vhost, queue, timeout_s=timeout_s, rates=False)
+            return await self.statistics(vhost, queue, ask, rates=False)
         counts = read_counts(row, rates=False, where=self._where(vhost, queue))
         return Counted(asked_at=listing.asked_at, queues=(counts,))
 
-    async def statistics(self, vhost: str, queue: str, *, timeout_s: float, rates: bool = True) -> Counted:
+    async def statistics(self, vhost: str, queue: str, ask: Ask, *, rates: bool = True) -> Counted:
         """Read one queue's statistics, which are up to 5 s old."""
         asked_at = self._now()
         path = f"/api/queues/{_quoted(vhost)}/{_quoted(queue)}"
-        row = await self._get(path, timeout_s, missing=self._missing(vhost, queue))
+        row = await self._get(path, ask, missing=self._missing(vhost, queue))
         if not isinstance(row, dict):
             raise self._nonsense()
         counts = read_counts({**row, "messages_details": {}}, rates=rates, where=self._where(vhost, queue))
         return Counted(asked_at=asked_at, queues=(counts,))
 
-    async def matching(self, vhost: str, pattern: Pattern, *, timeout_s: float, rates: bool) -> Counted:
+    async def matching(self, vhost: str, pattern: Pattern, ask: Ask, *, rates: bool) -> Counted:
         """Read all queues that match, page by page; with `rates` their statistics, else exact counts."""
-        key = (vhost, pattern, timeout_s, rates)
-        rows = await self._listings.join(key, lambda: self._pages(vhost, pattern, timeout_s, rates))
+        key = (vhost, pattern, ask.timeout_s, rates)
+        rows = await self._listings.join(key, lambda: self._pages(vhost, pattern, ask, rates))
         if not rates and not all(has_counts(row) for row in rows.by_name.values()):
-            key = (vhost, pattern, timeout_s, True)
-            rows = await self._listings.join(key, lambda: self._pages(vhost, pattern, timeout_s, True))
+            key = (vhost, pattern, ask.timeout_s, True)
+            rows = await self._listings.join(key, lambda: self._pages(vhost, pattern, ask, True))
         counted = (
             read_counts(row, rates=rates, where=self._where(vhost, name))
             for name, row in rows.by_name.items()
@@ -135,13 +144,13 @@ class HttpSession:
         """Cancel what is in flight."""
         await self._listings.aclose()
 
-    async def _list(self, vhost: str, timeout_s: float) -> Rows:
+    async def _list(self, vhost: str, ask: Ask) -> Rows:
         asked_at = self._now()
         path = f"/api/queues/{_quoted(vhost)}?{_EXACT}&{_COLUMNS}"
-        body = await self._get(path, timeout_s, missing=self._no_vhost(vhost))
+        body = await self._get(path, ask, missing=self._no_vhost(vhost))
         return Rows(asked_at=asked_at, by_name=self._by_name(body))
 
-    async def _pages(self, vhost: str, pattern: Pattern, timeout_s: float, rates: bool) -> Rows:
+    async def _pages(self, vhost: str, pattern: Pattern, ask: Ask, rates: bool) -> Rows:
         """Read page after page. Queues may come and go meanwhile: a name counts once, a page too far ends it."""
         asked_at = self._now()
         found: dict[str, Mapping[str, Any]] = {}
@@ -151,7 +160,7 @@ class HttpSession:
                 f"/api/queues/{_quoted(vhost)}?page={page}&page_size={pattern.page_size}"
                 f"&use_regex=true&pagination=true&name={_quoted(pattern.text)}&sort=name{what}"
             )
-            body = await self._get(path, timeout_s, missing=self._no_vhost(vhost), beyond=page > 1)
+            body = await self._get(path, ask, missing=self._no_vhost(vhost), beyond=page > 1)
             if body is None:
                 break
             pages = body.get("page_count") if isinstance(body, dict) else None
@@ -167,16 +176,17 @@ class HttpSession:
             raise self._nonsense()
         return {str(row["name"]): row for row in items}
 
-    async def _get(self, path: str, timeout_s: float, *, missing: PollError, beyond: bool = False) -> Any:
+    async def _get(self, path: str, ask: Ask, *, missing: PollError, beyond: bool = False) -> Any:
         """Ask once. None only with `beyond`, when the page does not exist (any more)."""
         with map_http_errors(self._origin):
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(ask.timeout_s):
                 header = await self._auth.header()
             headers = {"Authorization": header} if header else {}
+            ask.note()
             async with self._http.get(
                 URL(self._origin + path, encoded=True),
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
+                timeout=aiohttp.ClientTimeout(total=ask.timeout_s),
             ) as response:
                 body = await read_json(response)
                 status = response.status

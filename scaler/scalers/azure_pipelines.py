@@ -135,6 +135,7 @@ class AgentPool:
         self._meta = meta
         self._agent = meta.agent
         self._timeout_s = context.timeout_s
+        self._note = context.note_request
         self._pool = meta.pool_id
 
     async def poll(self) -> Sample:
@@ -142,8 +143,8 @@ class AgentPool:
         try:
             async with asyncio.timeout(self._timeout_s):
                 if not self._pool:
-                    self._pool = await self._session.pool_id(self._meta.pool_name)
-                found = await self._session.requests(self._pool, self._meta.query)
+                    self._pool = await self._session.pool_id(self._meta.pool_name, self._note)
+                found = await self._session.requests(self._pool, self._meta.query, self._note)
         except TimeoutError as exc:
             text = f"{self._meta.organization_url}: no answer within {self._timeout_s:g} s"
             raise PollError(text, reason="Timeout") from exc

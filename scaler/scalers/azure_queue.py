@@ -17,7 +17,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from scaler.errors import PollError
 from scaler.model.sample import Sample
-from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
+from scaler.ports.scaler import NoteRequest, Scaler, ScalerContext, ScalerType
 from scaler.scalers._azure_clouds import PUBLIC, QUEUE_SUFFIXES, host_suffix, read_cloud, read_suffix
 from scaler.scalers._azure_errors import Subject, azure_errors
 from scaler.scalers._azure_storage import StorageSession, open_storage
@@ -97,11 +97,12 @@ def account_of(meta: Metadata, identity: str | None) -> StorageAccount:
 class AzureQueue:
     """One queue, read over a shared connection."""
 
-    def __init__(self, session: StorageSession, meta: Metadata, subject: Subject) -> None:
+    def __init__(self, session: StorageSession, meta: Metadata, subject: Subject, note: NoteRequest) -> None:
         self._session = session
         self._queue: QueueClient = session.queue(meta.queue_name)
         self._meta = meta
         self._subject = subject
+        self._note = note
 
     async def poll(self) -> Sample:
         """Read the queue by the rule's strategy: one or two small requests."""
@@ -134,7 +135,7 @@ class AzureQueue:
         return Sample(value=value, active=active, includes_taken=includes_taken, taken=taken)
 
     async def _count(self) -> int:
-        properties = await self._session.ask(self._queue.get_queue_properties)
+        properties = await self._session.ask(self._queue.get_queue_properties, self._note)
         count = properties.approximate_message_count
         if count is None:
             text = "the answer holds no message count; is this the address of an Azure queue service?"
@@ -142,7 +143,9 @@ class AzureQueue:
         return int(count)
 
     async def _peek(self) -> int:
-        messages = await self._session.ask(lambda: self._queue.peek_messages(max_messages=PEEK_MAX))
+        messages = await self._session.ask(
+            lambda: self._queue.peek_messages(max_messages=PEEK_MAX), self._note
+        )
         return len(messages)
 
     async def _refine(self, read: Callable[[], Awaitable[int]]) -> int | None:
@@ -167,7 +170,7 @@ async def open_scaler(meta: Metadata, context: ScalerContext) -> AsyncIterator[S
     async with context.sessions.lease(
         key, lambda: open_storage(account, context.identity, context.timeout_s)
     ) as session:
-        yield AzureQueue(session, meta, subject)
+        yield AzureQueue(session, meta, subject, context.note_request)
 
 
 def _rights(identity: str | None) -> str:

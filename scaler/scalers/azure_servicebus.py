@@ -17,7 +17,7 @@ from azure.servicebus.management import QueueRuntimeProperties, SubscriptionRunt
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from scaler.model.sample import Sample
-from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
+from scaler.ports.scaler import NoteRequest, Scaler, ScalerContext, ScalerType
 from scaler.scalers._azure_bus_admin import admin_host, open_admin
 from scaler.scalers._azure_clouds import PUBLIC, SERVICE_BUS_SUFFIXES, host_suffix, read_cloud, read_suffix
 from scaler.scalers._azure_errors import Subject, azure_errors
@@ -148,10 +148,13 @@ def namespace_of(meta: Metadata, identity: str | None) -> BusNamespace:
 class AzureServiceBus:
     """What one rule counts, read over a shared connection."""
 
-    def __init__(self, admin: ServiceBusAdministrationClient, meta: Metadata, subject: Subject) -> None:
+    def __init__(
+        self, admin: ServiceBusAdministrationClient, meta: Metadata, subject: Subject, note: NoteRequest
+    ) -> None:
         self._admin = admin
         self._meta = meta
         self._subject = subject
+        self._note = note
 
     async def poll(self) -> Sample:
         """Read the active messages: one request, with `useRegex` one for each hundred entities."""
@@ -163,6 +166,7 @@ class AzureServiceBus:
 
     async def _count_one(self) -> int:
         meta = self._meta
+        self._note()
         if meta.topic_name is not None and meta.subscription_name is not None:
             return self._active(
                 await self._admin.get_subscription_runtime_properties(meta.topic_name, meta.subscription_name)
@@ -177,7 +181,13 @@ class AzureServiceBus:
             listed = self._admin.list_subscriptions_runtime_properties(meta.topic_name)
         else:
             listed = self._admin.list_queues_runtime_properties()
-        counts = [self._active(entity) async for entity in listed if pattern.fullmatch(entity.name)]
+        counts: list[int] = []
+        pages = listed.by_page()
+        self._note()
+        async for page in pages:
+            counts += [self._active(entity) async for entity in page if pattern.fullmatch(entity.name)]
+            if getattr(pages, "continuation_token", None):  # so another page follows
+                self._note()
         return combine(counts, meta.operation)
 
     def _active(self, entity: _Counted) -> int:
@@ -221,7 +231,7 @@ async def open_scaler(meta: Metadata, context: ScalerContext) -> AsyncIterator[S
     async with context.sessions.lease(
         key, lambda: open_admin(namespace, host, context.identity, context.timeout_s)
     ) as admin:
-        yield AzureServiceBus(admin, meta, subject)
+        yield AzureServiceBus(admin, meta, subject, context.note_request)
 
 
 def _entity(meta: Metadata) -> str:

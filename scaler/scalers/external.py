@@ -102,15 +102,19 @@ class External:
         self._where = meta.scaler_address
         self._timeout_s = context.timeout_s
         self._now = context.now
+        self._note = context.note_request
 
     async def poll(self) -> Sample:
         """Ask for targets, for the first metric's value and whether there is work: three small calls."""
         asked_at = self._now()
         try:
             async with asyncio.timeout(self._timeout_s):
+                self._note()
                 specs = await self._session.specs(self._who, timeout_s=self._timeout_s)
                 target = self._target(specs)
+                self._note()
                 values = await self._session.values(self._who, specs[0].name, timeout_s=self._timeout_s)
+                self._note()
                 is_active = await self._session.is_active(self._who, timeout_s=self._timeout_s)
         except TimeoutError as exc:
             text = f"{self._where}: no answer within {self._timeout_s:g} s; is the external scaler up?"

@@ -142,6 +142,7 @@ class GithubJobs:
         self._owner = quote(meta.owner, safe="")
         self._timeout_s = context.timeout_s
         self._now = context.now
+        self._note = context.note_request
         self._last: Sample | None = None
 
     async def poll(self) -> Sample:
@@ -181,7 +182,9 @@ class GithubJobs:
     async def _repos(self) -> Listing:
         kind = "users" if self._meta.runner_scope == "repo" else "orgs"
         path = f"/{kind}/{self._owner}/repos"
-        listing = await self._session.read(self._query(path, None, ("name", "archived", "disabled")))
+        listing = await self._session.read(
+            self._query(path, None, ("name", "archived", "disabled")), self._note
+        )
         if listing is None:
             text = f"{source(self._meta)}: no {kind.removesuffix('s')} '{self._meta.owner}'; correct owner"
             raise PollError(text, transient=False, reason="EntityNotFound")
@@ -196,7 +199,7 @@ class GithubJobs:
         listings = []
         for status in (QUEUED, IN_PROGRESS):
             query = self._query(base, "workflow_runs", ("id", "status"), (("status", status),))
-            listing = await self._session.read(query)
+            listing = await self._session.read(query, self._note)
             if listing is None:
                 return None
             listings.append(listing)
@@ -208,7 +211,7 @@ class GithubJobs:
 
     async def _jobs(self, path: str) -> Tally | None:
         """Count one run's jobs; None if the run was deleted meanwhile."""
-        listing = await self._session.read(self._query(path, "jobs", ("status", "labels")))
+        listing = await self._session.read(self._query(path, "jobs", ("status", "labels")), self._note)
         if listing is None:
             return None
         states = [job["status"] for job in listing.items if self._meta.can_take(_labels(job))]

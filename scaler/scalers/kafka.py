@@ -318,13 +318,14 @@ class ConsumerLag:
         self._question = meta.question
         self._meter = LagMeter(meta.rules)
         self._timeout_s = context.timeout_s
+        self._note = context.note_request
         self._source = source(meta)
 
     async def poll(self) -> Sample:
         """Ask the cluster, in one round with whoever asks at the same time."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                reading = await self._session.read(self._question)
+                reading = await self._session.read(self._question, self._note)
         except TimeoutError as exc:
             text = f"{self._source}: no answer within {self._timeout_s:g} s; is a broker overloaded?"
             raise PollError(text, reason="Timeout") from exc

@@ -22,7 +22,7 @@ from scaler.scalers._rabbitmq_address import Address, Tls, parse_address
 from scaler.scalers._rabbitmq_amqp import AmqpSession, open_amqp
 from scaler.scalers._rabbitmq_auth import ClientCredentials, Credentials, WorkloadIdentity
 from scaler.scalers._rabbitmq_counts import Mode, Operation, measure, merge
-from scaler.scalers._rabbitmq_http import Counted, Endpoint, HttpSession, Pattern, open_http
+from scaler.scalers._rabbitmq_http import Ask, Counted, Endpoint, HttpSession, Pattern, open_http
 from scaler.wire.metadata import KedaBool, KedaFloat, KedaInt, Sources, TriggerMetadata
 
 DEFAULT_TARGET: Final = 20.0
@@ -261,6 +261,7 @@ class AmqpQueue:
         self._session = session
         self._meta = meta
         self._now = context.now
+        self._note = context.note_request
         self._timeout_s = _limit(meta, context)
 
     async def poll(self) -> Sample:
@@ -268,6 +269,7 @@ class AmqpQueue:
         asked_at = self._now()
         try:
             async with asyncio.timeout(self._timeout_s):
+                self._note()
                 declared = await self._session.declare(self._meta.queue_name)
         except TimeoutError as exc:
             raise _timeout(self._meta, self._timeout_s) from exc
@@ -287,6 +289,7 @@ class HttpQueue:
         self._session = session
         self._meta = meta
         self._vhost = meta.address.vhost
+        self._note = context.note_request
         self._timeout_s = _limit(meta, context)
 
     async def poll(self) -> Sample:
@@ -300,12 +303,13 @@ class HttpQueue:
 
     async def _count(self) -> Counted:
         name, rates = self._meta.queue_name, self._meta.measured is not Mode.QUEUE_LENGTH
+        ask = Ask(timeout_s=self._timeout_s, note=self._note)
         if self._meta.use_regex:
             pattern = Pattern(text=name, page_size=self._meta.page_size)
-            return await self._session.matching(self._vhost, pattern, timeout_s=self._timeout_s, rates=rates)
+            return await self._session.matching(self._vhost, pattern, ask, rates=rates)
         if rates:
-            return await self._session.statistics(self._vhost, name, timeout_s=self._timeout_s)
-        return await self._session.count(self._vhost, name, timeout_s=self._timeout_s)
+            return await self._session.statistics(self._vhost, name, ask)
+        return await self._session.count(self._vhost, name, ask)
 
 
 def _sample(meta: Metadata, counted: Counted) -> Sample:
