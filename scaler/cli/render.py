@@ -28,7 +28,8 @@ def uses_colour() -> bool:
 
 def print_json(value: object) -> None:
     """Print a JSON document."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 def _cut(text: str, width: int) -> str:

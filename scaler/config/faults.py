@@ -51,7 +51,12 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return ": ".join(part for part in (place, self.where, self.message) if part)
+        return printable(": ".join(part for part in (place, self.where, self.message) if part))
+
+
+def printable(text: str) -> str:
+    """Spell out what would break a line, steer a terminal or cannot be written at all."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def parse_where(text: str) -> Path:

@@ -22,6 +22,8 @@ MAX_BYTES = 1 << 20
 MAX_VALUES = 50_000
 """Values of one document with aliases written out: far above any job, far below what aliases can make."""
 _TAG = "tag:yaml.org,2002:"
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL ends every text of the system; lone surrogates stand for bytes of a variable that are not UTF-8."""
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
@@ -208,6 +210,11 @@ class _Builder:
                 continue
             key = str(key_node.value)
             inner = (*path, key)
+            if not key.isprintable():
+                self._fault(
+                    key_node, path, "a key with characters that cannot be printed; write a plain name"
+                )
+                continue
             if key in found:
                 self._fault(key_node, inner, f"given twice, first in line {first[key]}; keep one")
                 continue
@@ -244,6 +251,11 @@ class _Builder:
             self._fault(node, path, str(exc))
             return None
         self._doc.drawn |= result.drawn
+        odd = _UNUSABLE.search(result.text)
+        if odd:
+            message = f"holds the character U+{ord(odd[0]):04X}, which no program can be given; remove it"
+            self._fault(node, path, message)
+            return None
         return _number(result.text) if is_plain and self._numbers else result.text
 
 

@@ -68,8 +68,10 @@ def read_text(value: object) -> object:
 
 
 def _read_whole(value: object) -> int:
-    if isinstance(value, str) and _WHOLE.fullmatch(value) and len(value) < 19:
-        return int(value)
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        if len(value) < 19:
+            return int(value)
+        raise ValueError(f"got {show(value)}; that is too large a number")
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise ValueError(f"got {show(value)}; write a whole number")

@@ -303,3 +303,29 @@ def test_a_parameter_may_come_from_a_variable_of_the_container(tmp_path: Path) -
 def test_loading_again_gives_the_same_result(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.yaml", MANUAL.format(name="a"))
     assert _load(file) == _load(os.fspath(file))
+
+
+def test_a_variable_that_is_no_utf8_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(MANUAL.format(name="orders").replace("example.com/worker:1", "${IMAGE}"))
+    result = load_paths([path], env={"IMAGE": os.fsdecode(b"worker\xff")}, executors=EXECUTORS)
+    message = "holds the character U+DCFF, which no program can be given; remove it"
+    assert [fault.message for fault in result.faults] == [message]
+
+
+def test_a_fault_is_one_line_that_can_be_printed_whatever_the_file_is_called(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff\x1b\n.yaml")
+    path.write_text("name: [")
+    result = load_paths([path], env={})
+    (line,) = [str(fault) for fault in result.faults]
+    assert line.isprintable()
+    assert "\\udcff\\x1b\\n.yaml:1:" in line
+
+
+def test_what_az_shows_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    shown = "resourceGroup: group\n" + MANUAL.format(name="orders") + "      imageType: ContainerImage\n"
+    path.write_text(shown)
+    result = load_paths([path], env={}, executors=EXECUTORS)
+    assert [str(fault) for fault in result.faults] == []
+    assert [loaded.job.name for loaded in result.jobs] == ["orders"]
