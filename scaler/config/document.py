@@ -69,7 +69,7 @@ class DocumentOutcome:
 def load_document(document: Document, context: LoadContext) -> DocumentOutcome:
     """Check a document in all its parts and make a job of it if it has no fault."""
     executor, executor_fault = _executor(Node(document.value), context)
-    reading = read_job(document.value, needs_image=executor is None or executor.needs_image)
+    reading = read_job(document.value, needs_image=executor.needs_image if executor else None)
     secrets = read_secrets(reading.root, folder=context.folder, env=context.env)
     found = [*reading.faults, *executor_fault]
     found += [reading.authored(fault) for fault in secrets.faults]

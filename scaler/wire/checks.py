@@ -21,7 +21,7 @@ _MOUNT = re.compile(r"/[^:]*:/[^:]*(:(ro|rw))?")
 _NOT_SUPPORTED = "not supported; remove it"
 
 
-def check_job(root: Node, *, needs_image: bool) -> Iterator[WireFault]:
+def check_job(root: Node, *, needs_image: bool | None) -> Iterator[WireFault]:
     """List the faults of a job that lie between its members."""
     config, template = root["properties"]["configuration"], root["properties"]["template"]
     yield from _check_trigger(config, root["x-scaler"], secret_names(root))
@@ -107,7 +107,9 @@ def _check_reference(node: Node, names: frozenset[str]) -> Iterator[WireFault]:
         yield node.fault(f"no secret '{node.text}'; declare it under configuration.secrets (there: {known})")
 
 
-def check_template(template: Node, *, secrets: frozenset[str], needs_image: bool) -> Iterator[WireFault]:
+def check_template(
+    template: Node, *, secrets: frozenset[str], needs_image: bool | None
+) -> Iterator[WireFault]:
     """List the faults of a template that lie between its members."""
     if template["initContainers"].value:
         yield template["initContainers"].fault(f"{_NOT_SUPPORTED}; do its work in the container itself")
@@ -122,14 +124,14 @@ def check_template(template: Node, *, secrets: frozenset[str], needs_image: bool
         yield from _check_container(container, secrets, needs_image=needs_image)
 
 
-def _check_container(node: Node, secrets: frozenset[str], *, needs_image: bool) -> Iterator[WireFault]:
+def _check_container(node: Node, secrets: frozenset[str], *, needs_image: bool | None) -> Iterator[WireFault]:
     if node["probes"].value:
         yield node["probes"].fault(f"{_NOT_SUPPORTED}; replicaTimeout ends a replica that hangs")
     if node["volumeMounts"].value:
         yield node["volumeMounts"].fault(f"{_NOT_SUPPORTED}; use x-scaler.docker.mounts for host folders")
     if needs_image and not node["image"].is_set and node.keys:
         yield node["image"].fault("missing; name the image to run")
-    if not needs_image and not node["command"].value and not node["args"].value and node.keys:
+    if needs_image is False and not node["command"].value and not node["args"].value and node.keys:
         yield node["command"].fault("missing; this executor runs no image, so write the command to run")
     yield from _check_unique(node["env"], "name")
     for item in node["env"]:

@@ -94,6 +94,8 @@ class JobWire(WireModel):
     """Read-only: ignored."""
     system_data: ReadOnly = None
     """Read-only: ignored."""
+    resource_group: ReadOnly = None
+    """Read-only: ignored; `az containerapp job show` adds it."""
     properties: PropertiesWire
     """The job itself; its members may also stand at the top level."""
     extension: ExtensionWire = Field(default=ExtensionWire(), alias="x-scaler")
@@ -169,12 +171,12 @@ class JobReading:
         return WireFault(path=path, message=fault.message, at_key=fault.at_key)
 
 
-def read_job(document: object, *, needs_image: bool = True) -> JobReading:
+def read_job(document: object, *, needs_image: bool | None = True) -> JobReading:
     """Check a document (plain mappings, lists and scalars) in all its parts at once.
 
     Args:
         document: YAML or JSON values.
-        needs_image: whether the job's executor runs images.
+        needs_image: whether the job's executor runs images; None if that cannot be told.
     """
     if not isinstance(document, dict):
         fault = WireFault(path=(), message=f"got {show(document)}; write a job, which is a mapping")

@@ -43,6 +43,8 @@ class ContainerWire(WireModel):
     """Name of the container; the job's name when left out."""
     image: Word | None = None
     """Image to run; only the process executor can do without."""
+    image_type: Text | None = None
+    """Accepted and not used: newer versions of the service answer `ContainerImage`."""
     command: tuple[Text, ...] = ()
     """Replaces the image's entry point; the program, on the process executor."""
     args: tuple[Text, ...] = ()
