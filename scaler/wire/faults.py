@@ -104,13 +104,14 @@ def _reword(model: type[BaseModel], item: Mapping[str, typing.Any]) -> WireFault
     elif kind in ("list_type", "tuple_type"):
         message = f"got {show(item['input'])}; write a list, each line beginning with '-'"
     elif kind in ("enum", "literal_error"):
-        message = _choice(item["input"], ctx["expected"])
+        message = choice(item["input"], ctx["expected"])
     else:
         message = str(item["msg"]).removeprefix("Value error, ")
     return WireFault(path=path, message=message)
 
 
-def _choice(got: object, expected: str) -> str:
+def choice(got: object, expected: str) -> str:
+    """Say which words can be written; `expected` as pydantic lists them: `'a', 'b' or 'c'`."""
     words = expected.replace("' or '", "', '").strip("'").split("', '")
     near = difflib.get_close_matches(str(got).lower(), [word.lower() for word in words], n=1, cutoff=0.7)
     match = next((word for word in words if near and word.lower() == near[0]), None)

@@ -18,10 +18,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, Validati
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
+from scaler.wire.faults import choice
+
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _INT = re.compile(r"-?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+_BOUNDS = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
+"""Keys of pydantic's limits, worded."""
 
 
 def _read_bool(value: object) -> object:
@@ -238,8 +243,20 @@ def validate(
 
 def _fault(error: Any, metadata: Mapping[str, str], auth: Mapping[str, str]) -> ParameterFault:
     key = str(error["loc"][0]) if error["loc"] else ""
-    message = "missing" if error["type"] == "missing" else str(error["msg"]).removeprefix("Value error, ")
-    return ParameterFault(key=key, message=message, in_auth=key in auth and key not in metadata)
+    return ParameterFault(key=key, message=_reworded(error), in_auth=key in auth and key not in metadata)
+
+
+def _reworded(error: Any) -> str:
+    """Word an error of pydantic's as ours are: what was got, what to do."""
+    if error["type"] == "missing":
+        return "missing"
+    if error["type"] in ("enum", "literal_error"):
+        return choice(error["input"], error["ctx"]["expected"])
+    bounds = [(error.get("ctx", {}).get(kind), text) for kind, text in _BOUNDS.items()]
+    bound = next((f"{text} {value:g}" for value, text in bounds if value is not None), None)
+    if bound is not None and isinstance(error["input"], int | float | str):
+        return f"got '{error['input']}'; write a number {bound}"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def describe(model: type[TriggerMetadata]) -> list[dict[str, str]]:

@@ -122,7 +122,7 @@ APP = {"applicationID": "7", "installationID": "42"}
     [
         ({}, PAT, "owner: missing"),
         ({"owner": "o"}, PAT, "runnerScope: missing"),
-        ({**BASE, "runnerScope": "Org"}, PAT, "runnerScope: Input should be 'org', 'ent' or 'repo'"),
+        ({**BASE, "runnerScope": "Org"}, PAT, "runnerScope: got 'Org'; did you mean 'org'?"),
         (BASE, {}, "give either personalAccessToken or applicationID"),
         ({**BASE, **APP}, {}, "GitHub App: needs applicationID, installationID and appKey"),
         (BASE, {"appKey": "canary"}, "GitHub App: needs"),
