@@ -8,7 +8,7 @@ from aiohttp import web
 from yarl import URL
 
 from scaler.api.errors import ApiError
-from scaler.api.jobs import job_view, scope
+from scaler.api.jobs import job_with_executions, scope
 from scaler.api.keys import CONTROL, STORE
 from scaler.api.query import json_object, statuses, whole_number
 from scaler.errors import NotFound
@@ -36,7 +36,7 @@ def _next_link(request: web.Request, cursor: str) -> str:
 
 async def list_executions(request: web.Request) -> web.Response:
     """Answer with one page of a job's executions, newest first."""
-    job = job_view(request).job.name
+    job = await job_with_executions(request)
     size = whole_number(request, "pageSize", default=PAGE_SIZE, low=1, high=PAGE_SIZE)
     wanted = statuses(request.query.get("$filter"))
     cursor = request.query.get(_CURSOR) or None
@@ -66,7 +66,7 @@ async def find_execution(request: web.Request) -> ExecutionState:
     Raises:
         ApiError: 404 for the job or for the execution.
     """
-    job, name = job_view(request).job.name, request.match_info["execution"]
+    job, name = await job_with_executions(request), request.match_info["execution"]
     state = await request.app[STORE].execution(job, name)
     if state is None:
         raise missing(job, name)
@@ -81,7 +81,7 @@ async def get_execution(request: web.Request) -> web.Response:
 
 async def stop_execution(request: web.Request) -> web.Response:
     """Ask one execution to stop; one that has ended is left as it is."""
-    job, name = job_view(request).job.name, request.match_info["execution"]
+    job, name = await job_with_executions(request), request.match_info["execution"]
     try:
         state = await request.app[CONTROL].stop(job, name)
     except NotFound as exc:
@@ -113,7 +113,7 @@ def _named(body: dict[str, Any]) -> list[str]:
 
 async def stop_all(request: web.Request) -> web.Response:
     """Ask all executions of a job to stop that have not ended, or those that the body names."""
-    job = job_view(request).job.name
+    job = await job_with_executions(request)
     body = await json_object(request)
     named = body is not None
     names = _named(body) if body is not None else await _unfinished(request, job)

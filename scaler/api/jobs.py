@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from scaler.api.errors import ApiError
-from scaler.api.keys import CONTROL
+from scaler.api.keys import CONTROL, STORE
 from scaler.api.query import json_object
 from scaler.errors import ConfigError, NotFound
 from scaler.model.job import Job, Template
@@ -38,6 +38,23 @@ def job_view(request: web.Request) -> JobView:
         group = request.match_info.get("group", UNSCOPED_GROUP)
         text = f"The Resource 'Microsoft.App/jobs/{name}' under resource group '{group}' was not found."
         raise ApiError(404, "ResourceNotFound", text, target=name) from exc
+
+
+async def job_with_executions(request: web.Request) -> str:
+    """Name the job of the path; one whose file was removed counts as long as executions of it are kept.
+
+    They may still run: whoever removed the file must be able to see and to stop them.
+
+    Raises:
+        ApiError: 404 in ARM's words.
+    """
+    try:
+        return job_view(request).job.name
+    except ApiError:
+        name = request.match_info["job"].lower()
+        if (await request.app[STORE].executions(name, limit=1)).items:
+            return name
+        raise
 
 
 async def list_jobs(request: web.Request) -> web.Response:

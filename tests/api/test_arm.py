@@ -236,3 +236,26 @@ async def test_a_missing_job_is_told_in_arms_words(client: aiohttp.ClientSession
             }
         },
     )
+
+
+async def test_executions_of_a_removed_job_can_be_seen_and_stopped(
+    client: aiohttp.ClientSession, control: FakeControl, store: FakeStore
+) -> None:
+    store.states += [make_state("gone-aaaaa", job="gone")]
+    gone = f"{JOBS}/Gone"
+    _, listed = await body_of(client, "GET", f"{gone}/executions?{V}")
+    _, shown = await body_of(client, "GET", f"{gone}/executions/gone-aaaaa?{V}")
+    assert isinstance(listed, dict)
+    assert listed["value"] == [shown]
+    status, _ = await body_of(client, "POST", f"{gone}/stop/gone-aaaaa?{V}")
+    assert (status, control.stopped) == (200, ["gone-aaaaa"])
+    status, _ = await body_of(client, "POST", f"{gone}/stop?{V}")
+    assert (status, control.stopped) == (200, ["gone-aaaaa", "gone-aaaaa"])
+    status, _ = await body_of(client, "POST", f"{gone}/start?{V}")
+    assert status == 404
+
+
+async def test_a_job_without_any_execution_is_not_found(client: aiohttp.ClientSession) -> None:
+    status, body = await body_of(client, "GET", f"{JOBS}/gone/executions?{V}")
+    assert isinstance(body, dict)
+    assert (status, body["error"]["code"]) == (404, "ResourceNotFound")
