@@ -1,7 +1,4 @@
-"""The composition root: the only place that builds concrete things and joins them.
-
-`run` is the daemon, `plan_once` the same readings and decisions without one.
-"""
+"""The daemon's composition root: builds the concrete things and joins them."""
 
 from __future__ import annotations
 
@@ -11,8 +8,8 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,13 +28,10 @@ from scaler.engine.clock import SystemClock
 from scaler.engine.crew import Crew
 from scaler.engine.limits import Limits
 from scaler.engine.sessions import Sessions
-from scaler.engine.sources import RuleSource, SourcePorts
 from scaler.engine.supervisor import EnginePorts, Supervisor
 from scaler.errors import ConfigError, ScalerError
-from scaler.model.decision import Decision, Occasion
-from scaler.model.job import EventTrigger, Job
+from scaler.model.job import Job
 from scaler.observability.logs import configure_logs
-from scaler.planning.plan import Counts, plan
 from scaler.plugins import EXECUTORS
 from scaler.ports.executor import Executor, ExecutorContext
 from scaler.ports.store import Store
@@ -56,13 +50,6 @@ class DaemonOptions:
     paths: tuple[Path, ...]
     settings: Path | None = None
     state_dir: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedJob:
-    """What would happen to one job."""
-
-    decision: Decision
 
 
 # --- the daemon -------------------------------------------------------------------------------------------
@@ -274,49 +261,3 @@ async def _numbered(job: Job, store: Store) -> Job:
         generation += 1
         await store.remember(key, json.dumps([generation, digest]))
     return replace(job, generation=generation)
-
-
-# --- one look without a daemon ----------------------------------------------------------------------------
-
-
-async def plan_once(paths: Sequence[Path], env: Mapping[str, str]) -> tuple[PlannedJob, ...]:
-    """Poll every event job of the files once and decide, as if no execution ran. Launches nothing.
-
-    Raises:
-        ConfigError: a file is faulty; all faults, one a line.
-    """
-    configure_logs(level="error", form="console")
-    result = await asyncio.to_thread(load_paths, paths, env=env)
-    if result.faults:
-        raise ConfigError("\n".join(str(fault) for fault in result.faults))
-    jobs = [loaded.job for loaded in result.jobs if isinstance(loaded.job.trigger, EventTrigger)]
-    clock, limits = SystemClock(), Limits()
-    async with Sessions() as sessions, asyncio.TaskGroup() as tasks:
-        ports = SourcePorts(clock=clock, sessions=sessions, resolve=resolve_rule, close_s=limits.close_s)
-        found = [tasks.create_task(_plan_job(job, ports, limits), name=f"plan:{job.name}") for job in jobs]
-    return tuple(PlannedJob(decision=task.result()) for task in found)
-
-
-async def _plan_job(job: Job, ports: SourcePorts, limits: Limits) -> Decision:
-    trigger = job.trigger
-    if not isinstance(trigger, EventTrigger):
-        raise ConfigError(f"job {job.name} has no event trigger")
-    async with _sources(job, trigger, ports, limits) as sources, asyncio.TaskGroup() as polls:
-        readings = [polls.create_task(source.poll()) for source in sources]
-    counts, now = Counts(running=0, pending=0), ports.clock.now()
-    planned = plan(trigger, tuple(r.result() for r in readings), counts, now)
-    return planned.decision(job=job.name, trigger=trigger, counts=counts, at=now, occasion=Occasion.PLAN)
-
-
-@asynccontextmanager
-async def _sources(
-    job: Job, trigger: EventTrigger, ports: SourcePorts, limits: Limits
-) -> AsyncIterator[list[RuleSource]]:
-    sources = [RuleSource(job, rule, ports, timeout_s=limits.poll_s) for rule in trigger.rules]
-    async with asyncio.TaskGroup() as tasks:
-        serving = [tasks.create_task(source.run(), name=f"rule:{source.rule.name}") for source in sources]
-        try:
-            yield sources
-        finally:
-            for task in serving:
-                task.cancel()

@@ -68,7 +68,7 @@ def plan(paths: tuple[Path, ...]) -> None:
     """
     import asyncio
 
-    from scaler.daemon import plan_once
+    from scaler.preview import plan_once
 
     planned = asyncio.run(plan_once(paths, os.environ))
     _show([entry.decision for entry in planned])

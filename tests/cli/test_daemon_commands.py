@@ -1,4 +1,4 @@
-"""`run` and `plan` hand over to the daemon's module; here a small one stands in for it."""
+"""`run` and `plan` hand over to composition roots; here small modules stand in for them."""
 
 from __future__ import annotations
 
@@ -42,9 +42,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[DaemonOptions]:
             raise ConfigError("bad.yaml:1:1: name: missing; add it")
         return (Planned(make_decision()),)
 
-    module = ModuleType("scaler.daemon")
-    module.__dict__.update(DaemonOptions=DaemonOptions, run=run, plan_once=plan_once)
-    monkeypatch.setitem(sys.modules, "scaler.daemon", module)
+    daemon, preview = ModuleType("scaler.daemon"), ModuleType("scaler.preview")
+    daemon.__dict__.update(DaemonOptions=DaemonOptions, run=run)
+    preview.__dict__.update(plan_once=plan_once)
+    monkeypatch.setitem(sys.modules, "scaler.daemon", daemon)
+    monkeypatch.setitem(sys.modules, "scaler.preview", preview)
     monkeypatch.delenv("SCALER_STATE_DIR", raising=False)
     return calls
 

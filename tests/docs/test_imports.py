@@ -34,6 +34,7 @@ CASES = [
     ("scaler/api/app.py", "import scaler.observability.logs", LAYERS),
     ("scaler/api/app.py", "import scaler.daemon", LAYERS),
     ("scaler/daemon.py", "import scaler.cli.main", LAYERS),
+    ("scaler/preview.py", "import scaler.daemon", LAYERS),
     ("scaler/model/sample.py", "import asyncio", "deciders"),
     ("scaler/planning/advance.py", "import random", "deciders"),
     ("scaler/planning/strategies.py", "import pydantic", "deciders"),
