@@ -10,6 +10,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -158,12 +159,16 @@ class Client:
         if exc.status != 404 or exc.code != "ResourceNotFound":
             return exc
         names = [str(item["name"]) for item in self.live_jobs()]
+        if job.lower() in names:
+            return exc
         near = difflib.get_close_matches(job.lower(), names, n=1)
         if near:
             hint = f"did you mean '{near[0]}'?"
         else:
             hint = f"there are: {', '.join(names)}" if names else "the daemon has no jobs"
-        return RequestFailed(404, exc.code, f"no job '{job}'; {hint}")
+        faults = self.health()["fileFaults"]
+        broken = f"; faults of files keep jobs away: {faults[0]}" if faults and not near else ""
+        return RequestFailed(404, exc.code, f"no job '{job}'; {hint}{broken}")
 
     def job(self, job: str) -> Any:
         """Give one job as an ARM resource."""
@@ -179,13 +184,10 @@ class Client:
 
     def executions(self, job: str, *, limit: int | None = None) -> list[Any]:
         """List a job's executions, newest first: all, or the first `limit`."""
-        self.job(job)
-        found: list[Any] = []
-        for item in self._pages(self._arm(job, "executions")):
-            if limit is not None and len(found) >= limit:
-                break
-            found.append(item)
-        return found
+        try:
+            return list(islice(self._pages(self._arm(job, "executions")), limit))
+        except RequestFailed as exc:
+            raise self._better(exc, job) from exc
 
     def execution(self, job: str, execution: str) -> Any:
         """Give one execution."""

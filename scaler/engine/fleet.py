@@ -209,11 +209,21 @@ class Fleet:
     async def logs(
         self, job: str, execution_id: str, *, tail: int | None, follow: bool
     ) -> AsyncIterator[str]:
-        """Give the log lines of an execution's replicas, one replica after the other."""
+        """Give the log lines of an execution's replicas, one replica after the other.
+
+        Raises:
+            NotFound: no such execution, or none of its replicas has a log; one without hides no other's.
+        """
         state = await self._recorded(job, execution_id)
         executor = await self.ports.crew.get(state.execution.executor)
+        missing: list[NotFound] = []
         for replica in state.replicas:
             runner = self._runners.get(execution_id)
             current = (runner.state.replica(replica.id) if runner else None) or replica
-            async for line in executor.logs(replica.id, current.handle, tail=tail, follow=follow):
-                yield line
+            try:
+                async for line in executor.logs(replica.id, current.handle, tail=tail, follow=follow):
+                    yield line
+            except NotFound as exc:
+                missing.append(exc)
+        if missing and len(missing) == len(state.replicas):
+            raise missing[-1]

@@ -53,6 +53,7 @@ class RuleSource:
         self._timeout_s = timeout_s
         self._target = 0.0
         self._scaler: Scaler | None = None
+        self._fault: type[Exception] | None = None
         self._stack = AsyncExitStack()
         self._asked: asyncio.Queue[asyncio.Future[Reading]] = asyncio.Queue()
 
@@ -123,8 +124,11 @@ class RuleSource:
         except ConfigError as exc:
             return PollFailure(reason="InvalidConfiguration", message=str(exc), transient=False)
         except Exception as exc:
-            log.exception("rule.fault", job=self._job.name, rule=self.rule.name)
+            if self._fault is not type(exc):  # with its traceback, once for as long as it is the same
+                self._fault = type(exc)
+                log.exception("rule.fault", job=self._job.name, rule=self.rule.name)
             return PollFailure(reason="ScalerFault", message=f"fault in the scaler: {type(exc).__name__}")
+        self._fault = None
         return _checked(sample, started)
 
     def _late(self) -> PollFailure:

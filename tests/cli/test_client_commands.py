@@ -123,6 +123,13 @@ def test_logs_are_printed_as_they_are(run: Run, daemon: Daemon) -> None:
     assert run("execution", "logs", "orders", "orders-a", "--follow").stdout == "one\ntwo\nthree\nlast\n"
 
 
+def test_logs_of_an_execution_that_is_not_there_name_the_execution_and_not_its_job(run: Run) -> None:
+    result = run("execution", "logs", "orders", "orders-gone")
+    assert result.exit_code == 1
+    assert "orders-gone" in result.stderr
+    assert "did you mean" not in result.stderr
+
+
 def test_logs_that_break_off_fail(run: Run, daemon: Daemon) -> None:
     daemon.store.states = [make_state("orders-a")]
     daemon.control.log_error = OSError("gone")
@@ -176,7 +183,23 @@ def test_a_broken_edit_is_told(run: Run, daemon: Daemon) -> None:
     view = replace(daemon.control.views["orders"], file_fault="jobs.yaml:3:1: bad")
     daemon.control.views["orders"] = view
     assert "The last edit of the file was not applied: jobs.yaml:3:1: bad" in run("why", "orders").stdout
-    assert "False (FileFault)" in run("job", "list").stdout
+    assert "True (FileFault)" in run("job", "list").stdout
+    assert "last edit not applied: jobs.yaml:3:1: bad" in run("job", "show", "orders").stdout
+
+
+def test_executions_of_a_removed_job_are_listed(run: Run, daemon: Daemon) -> None:
+    daemon.store.states = [make_state("gone-aaaaa", job="gone")]
+    assert "gone-aaaaa" in run("execution", "list", "gone").stdout
+    result = run("execution", "list", "ordres")
+    assert (result.exit_code, result.stderr) == (1, "Error: no job 'ordres'; did you mean 'orders'?\n")
+
+
+def test_a_job_that_is_missing_because_of_a_faulty_file_is_told_with_the_fault(
+    run: Run, daemon: Daemon
+) -> None:
+    daemon.control.file_faults = ("jobs.yaml:3:1: bad",)
+    expected = "no job 'x'; there are: billing, orders; faults of files keep jobs away: jobs.yaml:3:1: bad"
+    assert run("why", "x").stderr == f"Error: {expected}\n"
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
-from scaler.errors import PollError
+from scaler.errors import NotFound, PollError
 from scaler.model.execution import ExecutionStatus
 from scaler.model.sample import Sample
 from scaler.testing.fake_queue import FakeQueue, FakeScaler
@@ -171,5 +173,65 @@ def test_all_jobs_of_a_source_that_is_back_hear_of_it_within_their_interval() ->
             await asyncio.sleep(31)
             decisions = [view.last_decision for view in engine.jobs()]
             assert [d.rules[0].error for d in decisions if d is not None] == [None] * 5
+
+    in_virtual_time(story)
+
+
+def test_a_replica_without_a_log_hides_no_other_ones_log() -> None:
+    async def story() -> None:
+        world = World(work_s=5.0)
+        world.queue.publish(1)
+        async with world.engine(event_job(high=1, retries=1)) as engine:
+            await world.until(lambda: world.executor.live == 1)
+            await asyncio.sleep(0.1)
+            (lost,) = world.executor._things
+            world.executor.lose(lost)
+            assert await world.until(lambda: len(world.executor.launches) == 2)
+            (state,) = await world.executions()
+            second = state.replicas[1].id
+
+            async def logs(replica_id: str, *_args: object, **_kw: object) -> AsyncIterator[str]:
+                if replica_id == lost:
+                    raise NotFound(f"replica {lost}: no log")
+                yield f"log of {replica_id}"
+
+            world.executor.logs = logs  # type: ignore[method-assign]
+            lines = [line async for line in engine.logs("drain", state.execution.id, tail=None, follow=False)]
+        assert lines == [f"log of {second}"]
+
+    in_virtual_time(story)
+
+
+def test_an_execution_none_of_whose_replicas_has_a_log_is_told_as_such() -> None:
+    async def story() -> None:
+        world = World(work_s=5.0)
+        world.queue.publish(1)
+        async with world.engine(event_job(high=1)) as engine:
+            await world.until(lambda: world.executor.live == 1)
+            (state,) = await world.executions()
+
+            async def logs(replica_id: str, *_args: object, **_kw: object) -> AsyncIterator[str]:
+                raise NotFound(f"replica {replica_id}: no log")
+                yield ""
+
+            world.executor.logs = logs  # type: ignore[method-assign]
+            with pytest.raises(NotFound, match="no log"):
+                _ = [line async for line in engine.logs("drain", state.execution.id, tail=None, follow=False)]
+
+    in_virtual_time(story)
+
+
+def test_a_bug_in_a_scaler_is_logged_with_its_traceback_once_until_it_changes() -> None:
+    async def story() -> None:
+        world = World()
+
+        async def poll(_self: FakeScaler) -> Sample:
+            raise OverflowError("int too large")
+
+        with pytest.MonkeyPatch.context() as patch, capture_logs() as lines:
+            patch.setattr(FakeScaler, "poll", poll)
+            async with world.engine(event_job(interval_s=1)):
+                await asyncio.sleep(10)
+        assert [line["event"] for line in lines if "exc_info" in line] == ["rule.fault"]
 
     in_virtual_time(story)
