@@ -65,7 +65,7 @@ def list_jobs() -> None:
         (
             live["name"],
             live["triggerType"],
-            "False (FileFault)" if live["fileFault"] else _condition(live, "Ready"),
+            _condition(live, "Ready") + (" (FileFault)" if live["fileFault"] else ""),
             _condition(live, "Active"),
             live["running"] + live["runningOther"],
             live["pending"],
@@ -96,6 +96,7 @@ def show(name: str) -> None:
             ("Trigger", live["triggerType"]),
             *[(_title(key), _plain(value)) for key, value in live["trigger"].items()],
             ("Executor", live["executor"]),
+            *([("File fault", f"last edit not applied: {live['fileFault']}")] if live["fileFault"] else []),
             ("Generation", live["generation"]),
             ("Running", live["running"]),
             ("Pending", live["pending"]),
@@ -104,7 +105,6 @@ def show(name: str) -> None:
             ("Next poll", render.clock_text(live["nextPoll"])),
             ("Last decision", _last(live)),
             ("Executions", ", ".join(f"{k} {n}" for k, n in counts.items() if n) or "none yet"),
-            *([("File fault", live["fileFault"])] if live["fileFault"] else []),
         ]
     )
 

@@ -82,7 +82,7 @@ def sentences(decision: dict[str, Any], *, outcome: bool = True) -> Iterator[str
     ended = decision["endedSince"]
     since = f", and {ended} had ended since the reading began" if ended else ""
     yield f"{running} had not ended, {decision['pending']} of them without a running replica{since}."
-    if decision["formula"]:
+    if decision["formula"] not in ("", "none"):
         combined = f", rules combined by {decision['combine']}" if len(decision["rules"]) > 1 else ""
         yield f"Strategy {decision['strategy']}{combined}: {decision['formula']}"
     bound = _bound_sentence(decision)

@@ -193,6 +193,7 @@ class FakeControl:
     log_error: Exception | None = None
     error: Exception | None = None
     ok: bool = True
+    file_faults: tuple[str, ...] = ()
     outcome: ExecutionStatus = ExecutionStatus.RUNNING
 
     def add(self, *jobs: Job) -> None:
@@ -235,7 +236,7 @@ class FakeControl:
             lateness_p50_s=0.001,
             lateness_p99_s=0.01,
             ticks=7,
-            file_faults=(),
+            file_faults=self.file_faults,
         )
 
     async def logs(
