@@ -11,6 +11,13 @@ from scaler.errors import ScalerError
 PATIENCE_S = 0.5
 
 
+def complete_scaler(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Give the types of scalers that begin so."""
+    from scaler.plugins import SCALERS
+
+    return [CompletionItem(name) for name in SCALERS.known() if name.startswith(incomplete)]
+
+
 def complete_job(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Give the names of the daemon's jobs that begin so."""
     from scaler.cli.client import Client

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from scaler.cli import render
+from scaler.cli.complete import complete_scaler
 from scaler.cli.options import output_option, wants_json
 
 
@@ -44,7 +45,7 @@ def _describe(name: str) -> dict[str, Any]:
     epilog="\b\nExamples:\n  scaler scalers\n  scaler scalers azure-queue\n  scaler scalers kafka -o json\n"
 )
 @output_option
-@click.argument("type_", metavar="[TYPE]", required=False)
+@click.argument("type_", metavar="[TYPE]", required=False, shell_complete=complete_scaler)
 def scalers(type_: str | None) -> None:
     """List the known scalers; with TYPE, its parameters.
 
