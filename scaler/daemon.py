@@ -21,7 +21,7 @@ from scaler.api.app import build_app
 from scaler.api.serve import TcpListener, serve
 from scaler.config.document import LoadedJob
 from scaler.config.load import LoadResult, load_paths
-from scaler.config.merge import merge
+from scaler.config.merge import Merged, merge
 from scaler.config.settings import Settings, load_settings
 from scaler.config.watch import watch
 from scaler.engine.clock import SystemClock
@@ -29,7 +29,7 @@ from scaler.engine.crew import Crew
 from scaler.engine.limits import Limits
 from scaler.engine.sessions import Sessions
 from scaler.engine.supervisor import EnginePorts, Supervisor
-from scaler.errors import ConfigError, ScalerError
+from scaler.errors import ConfigError, ScalerError, StoreError
 from scaler.model.job import Job
 from scaler.observability.logs import configure_logs
 from scaler.plugins import EXECUTORS
@@ -71,7 +71,7 @@ async def run(options: DaemonOptions) -> int:
     )
     if first.faults and not first.jobs:
         raise ConfigError("\n".join(str(fault) for fault in first.faults))
-    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_state_dir(settings.state_dir)
     async with AsyncExitStack() as stack:
         supervisor, store = await _build(settings, stack)
         try:
@@ -79,6 +79,14 @@ async def run(options: DaemonOptions) -> int:
         except* ScalerError as group:
             raise _first(group) from group
     return 0
+
+
+def _make_state_dir(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        hint = "give a state directory that this user can write to"
+        raise StoreError(f"{path}: {exc.strerror}; {hint}") from exc
 
 
 async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor, Store]:
@@ -216,22 +224,34 @@ async def _follow_files(
     await supervisor.ready()
     running: dict[str, LoadedJob] = {}
     results = watch(options.paths, asyncio.sleep, env=os.environ, executor_settings=settings.executors)
+    told: frozenset[str] = frozenset()
     async for result in results:
-        running = await _apply(running, result, supervisor, store)
+        merged = merge(running, result)
+        told = _tell(merged, result, told)
+        running = await _apply(running, merged, supervisor, store)
         supervisor.resume()
         applied.set()
 
 
-async def _apply(
-    running: dict[str, LoadedJob], result: LoadResult, supervisor: Supervisor, store: Store
-) -> dict[str, LoadedJob]:
-    merged = merge(running, result)
-    faults = dict(merged.faults)
-    for text in merged.faults.values():
-        for line in text.splitlines():
+def _tell(merged: Merged, result: LoadResult, told: frozenset[str]) -> frozenset[str]:
+    """Log each fault and each warning once, and the end of all faults; give what is told now."""
+    faults = {line: None for text in merged.faults.values() for line in text.splitlines()}
+    for line in faults:
+        if line not in told:
             log.error("file.faulty", fault=line)
-    for warning in result.warnings:
-        log.warning("file.odd", warning=str(warning))
+    warnings = [str(warning) for warning in result.warnings]
+    for text in warnings:
+        if text not in told:
+            log.warning("file.odd", warning=text)
+    if told and not faults and not warnings:
+        log.info("file.repaired")
+    return frozenset([*faults, *warnings])
+
+
+async def _apply(
+    running: dict[str, LoadedJob], merged: Merged, supervisor: Supervisor, store: Store
+) -> dict[str, LoadedJob]:
+    faults = dict(merged.faults)
     for name in running.keys() - merged.jobs.keys():
         await supervisor.delete(name)
     applied: dict[str, LoadedJob] = {}

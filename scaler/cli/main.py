@@ -75,6 +75,15 @@ def _unexpected(exc: Exception) -> int:
     return 1
 
 
+def _system_error(exc: OSError) -> int:
+    """Tell what the system refused: a full disk behind standard output, a folder that cannot be written to."""
+    if os.environ.get("SCALER_DEBUG"):
+        return _unexpected(exc)
+    place = f"{exc.filename}: " if exc.filename else ""
+    click.echo(f"Error: {place}{exc.strerror or exc}", err=True)
+    return 1
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code; never raises."""
     try:
@@ -89,6 +98,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as exc:
+        _hush_stdout()
+        return _system_error(exc)
     except Exception as exc:  # noqa: BLE001 - the last fence: a user sees no traceback
         return _unexpected(exc)
     return 0

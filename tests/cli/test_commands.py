@@ -262,6 +262,26 @@ def test_the_program_speaks_to_a_daemon_and_a_closed_pipe_is_no_error(daemon: Da
     assert (result.stdout.split()[0], result.stderr) == ("NAME", "")
 
 
+def test_a_full_disk_behind_the_output_is_one_line() -> None:
+    line = f"'{sys.executable}' -m scaler scalers > /dev/full"
+    result = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (1, "Error: No space left on device\n")
+
+
+def test_a_state_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    result = shell("run", str(jobs), "--state-dir", "/proc/none/here")
+    hint = "give a state directory that this user can write to"
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == f"Error: /proc/none/here: No such file or directory; {hint}"
+
+
+def test_types_of_scalers_are_completed() -> None:
+    words = {"_SCALER_COMPLETE": "bash_complete", "COMP_WORDS": "scaler scalers ra", "COMP_CWORD": "2"}
+    assert shell(env=os.environ | words).stdout == "plain,rabbitmq\n"
+
+
 def test_interrupting_a_followed_log_ends_with_130(daemon: Daemon) -> None:
     daemon.store.states = [make_state("orders-a")]
     env = os.environ | {"SCALER_STATE_DIR": str(daemon.state_dir)}
