@@ -16,7 +16,7 @@ import aiohttp
 
 from scaler.errors import ConfigError, PollError
 from scaler.scalers._github_limits import LIMITED, RateLimited, limited_until
-from scaler.scalers._rabbitmq_web import read_json
+from scaler.scalers._http_errors import read_json
 from scaler.scalers._rest import map_rest_errors
 
 BACKDATED: Final = timedelta(seconds=60)

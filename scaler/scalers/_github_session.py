@@ -20,8 +20,8 @@ from scaler.errors import PollError
 from scaler.ports.scaler import NoteRequest, unnoted
 from scaler.scalers._github_auth import HEADERS, App, InstallationTokens, Login, PersonalToken
 from scaler.scalers._github_limits import LIMITED, RateLimited, limited_until
-from scaler.scalers._rabbitmq_auth import BearerHeader
-from scaler.scalers._rabbitmq_web import read_json
+from scaler.scalers._http_auth import BearerHeader
+from scaler.scalers._http_errors import read_json
 from scaler.scalers._rest import CONNECTIONS, map_rest_errors
 from scaler.scalers._single_flight import SingleFlight
 

@@ -22,10 +22,10 @@ from aiokafka.errors import (  # type: ignore[import-untyped]
 from scaler.errors import PollError
 from scaler.scalers._kafka_errors import refused, too_old
 from scaler.scalers._kafka_login import MECHANISMS, Address, Cluster, Sasl
-from scaler.scalers._kafka_tls import build_context
 from scaler.scalers._kafka_token import EndpointTokens
 from scaler.scalers._kafka_wire import KafkaConnection
 from scaler.scalers._single_flight import SingleFlight
+from scaler.scalers._tls import tls_context
 
 T = TypeVar("T")
 CLIENT_ID: Final = "scaler"
@@ -123,7 +123,7 @@ class Brokers:
     async def _connect(self, address: Address) -> KafkaConnection:
         cluster = self._cluster
         if cluster.tls and self._context is None:
-            self._context = await asyncio.to_thread(build_context, cluster)
+            self._context = await tls_context(cluster.tls, cluster.origin)
         login = cluster.sasl is not Sasl.NONE
         connection = KafkaConnection(
             *address,

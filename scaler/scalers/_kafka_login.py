@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from scaler.scalers._tls import Tls
+
 DEFAULT_PORT: Final = 9092
 Address = tuple[str, int]
 
@@ -32,17 +34,6 @@ MECHANISMS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaTls:
-    """What an encrypted connection trusts and shows; PEM texts, empty for none."""
-
-    verify: bool = True
-    ca: str = ""
-    cert: str = field(default="", repr=False)
-    key: str = field(default="", repr=False)
-    key_password: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSource:
     """Where tokens are got, and what is sent beside them."""
 
@@ -56,7 +47,7 @@ class Cluster:
     """Servers to begin with, and the login that all of its brokers take."""
 
     servers: tuple[Address, ...]
-    tls: KafkaTls | None = None
+    tls: Tls | None = None
     sasl: Sasl = Sasl.NONE
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)

@@ -9,8 +9,8 @@ import aiohttp
 from aiokafka.abc import AbstractTokenProvider  # type: ignore[import-untyped]
 
 from scaler.errors import PollError
+from scaler.scalers._http_auth import BearerHeader, ClientCredentials, TokenEndpoint
 from scaler.scalers._kafka_login import Cluster
-from scaler.scalers._rabbitmq_auth import BearerHeader, ClientCredentials, TokenEndpoint
 
 
 class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]

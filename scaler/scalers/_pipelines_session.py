@@ -15,9 +15,9 @@ from yarl import URL
 
 from scaler.errors import ConfigError, PollError
 from scaler.ports.scaler import NoteRequest, unnoted
+from scaler.scalers._http_auth import Authorizer, Basic, BearerHeader, Fetch, FixedHeader
+from scaler.scalers._http_errors import read_json
 from scaler.scalers._pipelines_jobs import JobRequest, pool_ids, read_requests
-from scaler.scalers._rabbitmq_auth import Authorizer, Basic, BearerHeader, Fetch, FixedHeader
-from scaler.scalers._rabbitmq_web import read_json
 from scaler.scalers._rest import CONNECTIONS, map_rest_errors
 from scaler.scalers._single_flight import SingleFlight
 

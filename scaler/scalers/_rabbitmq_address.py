@@ -9,20 +9,11 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from scaler.scalers._tls import Tls
+
 _PORTS: Final = {"amqp": 5672, "amqps": 5671, "http": 80, "https": 443}
 _ENCRYPTED: Final = {"amqp": "amqps", "http": "https"}
 _ESCAPE = "percent-encode special characters of user and password"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """How to trust the broker and how to prove who we are; PEM texts, empty means not given."""
-
-    verify: bool = True
-    ca: str = ""
-    cert: str = ""
-    key: str = field(default="", repr=False)
-    key_password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,8 +34,8 @@ from yarl import URL
 
 from scaler.errors import PollError
 from scaler.scalers._rabbitmq_address import Address
-from scaler.scalers._rabbitmq_tls import tls_context
 from scaler.scalers._single_flight import SingleFlight
+from scaler.scalers._tls import tls_context
 
 CONNECTION_NAME: Final = "scaler"
 _HEARTBEAT_S: Final = 15  # the client gives a silent peer up after three missed ones
@@ -177,7 +177,7 @@ class AmqpSession:
             await asyncio.wait(self._closing, timeout=_CLOSE_S + 1)
 
     async def _connect(self) -> _Link:
-        context = await tls_context(self._address)
+        context = await tls_context(self._address.tls, self._address.origin)
         connection = _prepare(self._address, context)
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -18,8 +18,7 @@ from yarl import URL
 
 from scaler.errors import PollError
 from scaler.ports.scaler import NoteRequest, unnoted
-from scaler.scalers._rabbitmq_address import Address, Tls
-from scaler.scalers._rabbitmq_auth import (
+from scaler.scalers._http_auth import (
     Authorizer,
     Basic,
     BearerHeader,
@@ -29,11 +28,12 @@ from scaler.scalers._rabbitmq_auth import (
     FixedHeader,
     TokenEndpoint,
 )
+from scaler.scalers._http_errors import map_http_errors, read_json
+from scaler.scalers._rabbitmq_address import Address
 from scaler.scalers._rabbitmq_counts import QueueCounts, has_counts, read_counts
 from scaler.scalers._rabbitmq_identity import open_entra
-from scaler.scalers._rabbitmq_tls import tls_context
-from scaler.scalers._rabbitmq_web import map_http_errors, read_json
 from scaler.scalers._single_flight import SingleFlight
+from scaler.scalers._tls import Tls, tls_context
 
 _EXACT: Final = "disable_stats=true&enable_queue_totals=true"
 # `messages_details` appears only where the server ignored the two switches and gave statistics, which lag.
@@ -252,7 +252,7 @@ async def open_http(
     endpoint: Endpoint, timeout_s: float, now: Callable[[], datetime], address: Address
 ) -> AsyncIterator[HttpSession]:
     """Give a session, and close it with its connections."""
-    context = await tls_context(address)
+    context = await tls_context(address.tls, address.origin)
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=context if context else True)
     async with (
         aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as http,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from scaler.errors import ConfigError
-from scaler.scalers._rabbitmq_auth import Fetch, WorkloadIdentity
+from scaler.scalers._http_auth import Fetch, WorkloadIdentity
 
 
 @asynccontextmanager

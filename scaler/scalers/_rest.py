@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from scaler.errors import PollError
-from scaler.scalers._rabbitmq_web import tls_reason
+from scaler.scalers._http_errors import tls_reason
 
 CONNECTIONS = 6
 """Requests in flight for one service and login; such services ask for few at a time."""

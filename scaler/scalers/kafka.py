@@ -19,9 +19,10 @@ from scaler.errors import ConfigError, PollError
 from scaler.model.sample import Sample
 from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
 from scaler.scalers._kafka_lag import LagMeter, LagRules
-from scaler.scalers._kafka_login import Cluster, KafkaTls, Sasl, TokenSource, parse_servers
+from scaler.scalers._kafka_login import Cluster, Sasl, TokenSource, parse_servers
 from scaler.scalers._kafka_round import Question
 from scaler.scalers._kafka_session import KafkaSession, open_session
+from scaler.scalers._tls import Tls
 from scaler.wire.metadata import KedaBool, KedaInt, Sources, TriggerMetadata
 
 MOST_PARTITIONS: Final = 100_000
@@ -205,7 +206,7 @@ class Metadata(TriggerMetadata):
     @property
     def cluster(self) -> Cluster:
         """The brokers and the login."""
-        tls = KafkaTls(
+        tls = Tls(
             verify=not self.unsafe_ssl,
             ca=self.ca,
             cert=self.cert.get_secret_value(),

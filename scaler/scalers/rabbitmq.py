@@ -18,11 +18,12 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from scaler.errors import PollError
 from scaler.model.sample import Sample
 from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
-from scaler.scalers._rabbitmq_address import Address, Tls, parse_address
+from scaler.scalers._http_auth import ClientCredentials, Credentials, WorkloadIdentity
+from scaler.scalers._rabbitmq_address import Address, parse_address
 from scaler.scalers._rabbitmq_amqp import AmqpSession, open_amqp
-from scaler.scalers._rabbitmq_auth import ClientCredentials, Credentials, WorkloadIdentity
 from scaler.scalers._rabbitmq_counts import Mode, Operation, measure, merge
 from scaler.scalers._rabbitmq_http import Ask, Counted, Endpoint, HttpSession, Pattern, open_http
+from scaler.scalers._tls import Tls
 from scaler.wire.metadata import KedaBool, KedaFloat, KedaInt, Sources, TriggerMetadata
 
 DEFAULT_TARGET: Final = 20.0

@@ -1,24 +1,39 @@
-"""Makes the TLS context of a Kafka cluster from PEM texts."""
+"""Makes TLS contexts from PEM texts, for the scalers whose parameters hold such texts."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scaler.errors import PollError
-from scaler.scalers._kafka_login import Cluster, KafkaTls
 
 
-def build_context(cluster: Cluster) -> ssl.SSLContext | None:
-    """Make the context, None for plain connections. Reads and writes files: call it in a thread.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """How to trust a server and how to prove who we are; PEM texts, empty means not given."""
+
+    verify: bool = True
+    ca: str = ""
+    cert: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+    key_password: str = field(default="", repr=False)
+
+
+async def tls_context(tls: Tls | None, origin: str) -> ssl.SSLContext | None:
+    """Make the context of an encrypted connection, None for a plain one. `origin` names the server in errors.
 
     Raises:
         PollError: `TlsFailed`, when a PEM text cannot be read.
     """
-    tls = cluster.tls
     if tls is None:
         return None
+    return await asyncio.to_thread(_build, tls, origin)
+
+
+def _build(tls: Tls, origin: str) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not tls.verify:
@@ -28,16 +43,16 @@ def build_context(cluster: Cluster) -> ssl.SSLContext | None:
         try:
             context.load_verify_locations(cadata=tls.ca)
         except (ssl.SSLError, ValueError) as exc:
-            raise _unreadable(cluster, "ca is not a PEM certificate") from exc
+            raise _unreadable(origin, "ca is not a PEM certificate") from exc
     if tls.cert:
         try:
             _load_pair(context, tls)
         except (ssl.SSLError, ValueError, OSError) as exc:
-            raise _unreadable(cluster, "cert, key and keyPassword do not fit together") from exc
+            raise _unreadable(origin, "cert, key and keyPassword do not fit together") from exc
     return context
 
 
-def _load_pair(context: ssl.SSLContext, tls: KafkaTls) -> None:
+def _load_pair(context: ssl.SSLContext, tls: Tls) -> None:
     """Load certificate and key; the ssl module reads files only, so they live in a private folder meanwhile."""
     with tempfile.TemporaryDirectory(prefix="scaler-tls-") as folder:
         cert, key = Path(folder) / "cert.pem", Path(folder) / "key.pem"
@@ -48,6 +63,6 @@ def _load_pair(context: ssl.SSLContext, tls: KafkaTls) -> None:
         context.load_cert_chain(cert, key, password=tls.key_password)
 
 
-def _unreadable(cluster: Cluster, what: str) -> PollError:
-    text = f"{cluster.origin}: {what}; give PEM texts, with their BEGIN and END lines, by auth"
+def _unreadable(origin: str, what: str) -> PollError:
+    text = f"{origin}: {what}; give PEM texts, with their BEGIN and END lines, by auth"
     return PollError(text, transient=False, reason="TlsFailed")

@@ -1,4 +1,4 @@
-"""How the management API is told who asks: Basic, OAuth2 client credentials, or an Entra token."""
+"""How an HTTP API is told who asks: Basic, OAuth2 client credentials, or an Entra token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote_plus
 import aiohttp
 
 from scaler.errors import PollError
-from scaler.scalers._rabbitmq_web import map_http_errors, origin_of, read_json
+from scaler.scalers._http_errors import map_http_errors, origin_of, read_json
 from scaler.scalers._single_flight import SingleFlight
 
 _EARLY_S: Final = 60.0
