@@ -102,7 +102,10 @@ def show(name: str) -> None:
             ("Pending", live["pending"]),
             ("Running otherwise", live["runningOther"]),
             *[(c["type"], f"{c['status']}: {c['reason']} {c['message']}") for c in live["conditions"]],
-            ("Next poll", render.clock_text(live["nextPoll"])),
+            (
+                "Next start" if live["triggerType"] == "Schedule" else "Next poll",
+                render.clock_text(live["nextPoll"]),
+            ),
             ("Last decision", _last(live)),
             ("Executions", ", ".join(f"{k} {n}" for k, n in counts.items() if n) or "none yet"),
         ]

@@ -69,6 +69,8 @@ def _bound_sentence(decision: dict[str, Any]) -> str | None:
 def _outcome(decision: dict[str, Any]) -> str:
     launch, reason = decision["launch"], decision["reason"]
     because = _REASONS.get(reason)
+    if reason == "NoWork" and any(rule["error"] for rule in decision["rules"]):
+        because = "there was no work in the sources that could be read"
     if launch:
         tail = f": {because}" if because else ""
         return f"Started {_count(launch, 'execution')} ({reason}{tail})."
@@ -95,12 +97,13 @@ def sentences(decision: dict[str, Any], *, outcome: bool = True) -> Iterator[str
 
 
 def _silence(live: dict[str, Any]) -> str:
+    name, moment = live["name"], render.clock_text(live["nextPoll"])
     if live["triggerType"] == "Manual":
-        return f"'{live['name']}' starts by hand only (trigger Manual): 'scaler job start {live['name']}'."
+        return f"'{name}' starts by hand only (trigger Manual): 'scaler job start {name}'."
     if live["triggerType"] == "Schedule":
         cron = live["trigger"].get("cronExpression")
-        return f"'{live['name']}' starts at the times of '{cron}' (UTC); it makes no decisions."
-    return f"'{live['name']}' has not been evaluated yet; next poll: {render.clock_text(live['nextPoll'])}."
+        return f"'{name}' starts at the times of '{cron}' (UTC), next at {moment}; no queue is read."
+    return f"'{name}' has not been evaluated yet; next poll: {moment}."
 
 
 def _age(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from scaler.cli.client import API_VERSION
 from scaler.model.decision import Bound, Reason, RuleVerdict
 from scaler.model.execution import ExecutionStatus
-from scaler.model.job import ManualTrigger
+from scaler.model.job import ManualTrigger, ScheduleTrigger
 from tests.api.fakes import make_decision, make_job, make_state, make_view
 from tests.cli.conftest import Daemon, Run, run_cli
 
@@ -177,6 +177,32 @@ def test_why_of_a_manual_job_says_how_to_start_it(run: Run, daemon: Daemon) -> N
     daemon.control.add(make_job("byhand", ManualTrigger()))
     expected = "'byhand' starts by hand only (trigger Manual): 'scaler job start byhand'.\n"
     assert run("why", "byhand").stdout == expected
+
+
+def test_why_of_a_scheduled_job_names_its_next_start(run: Run, daemon: Daemon) -> None:
+    daemon.control.add(make_job("nightly", ScheduleTrigger(cron="0 0 * * *")))
+    expected = (
+        "'nightly' starts at the times of '0 0 * * *' (UTC), next at 2026-11-21 12:00:30Z; no queue is read."
+    )
+    assert run("why", "nightly").stdout == f"{expected}\n"
+    assert "Next start         2026-11-21 12:00:30Z\n" in run("job", "show", "nightly").stdout
+
+
+def test_why_does_not_call_a_source_empty_that_could_not_be_read(run: Run, daemon: Daemon) -> None:
+    lost = RuleVerdict(
+        name="second",
+        type="kafka",
+        value=None,
+        taken=None,
+        active=None,
+        target=1.0,
+        needed=None,
+        error="lost",
+    )
+    daemon.store.made = [replace(make_decision(launch=0), rules=(lost,), formula="none")]
+    lines = run("why", "orders").stdout.splitlines()
+    assert "  Started nothing (NoWork: there was no work in the sources that could be read)." in lines
+    assert not [line for line in lines if "Strategy" in line]
 
 
 def test_a_broken_edit_is_told(run: Run, daemon: Daemon) -> None:
