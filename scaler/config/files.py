@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from scaler.config.faults import Fault
 from scaler.config.source import MAX_BYTES
@@ -57,12 +58,18 @@ def _walk(folder: str) -> tuple[list[str], list[Fault]]:
 
     for place, folders, files in os.walk(folder, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [os.path.join(place, name) for name in sorted(files) if _is_job_file(name)]
+        names = [os.path.join(place, name) for name in sorted(files) if _is_job_file(name)]
+        found += [name for name in names if not _is_pipe(name)]
     return found, faults
 
 
 def _is_job_file(name: str) -> bool:
     return name.endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _is_pipe(name: str) -> bool:
+    """Whether reading it would wait for a writer; a pipe that is named by itself is read all the same."""
+    return Path(name).is_fifo()
 
 
 def read_file(name: str) -> RawFile:

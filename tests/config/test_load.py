@@ -329,3 +329,10 @@ def test_what_az_shows_is_taken_as_it_is(tmp_path: Path) -> None:
     result = load_paths([path], env={}, executors=EXECUTORS)
     assert [str(fault) for fault in result.faults] == []
     assert [loaded.job.name for loaded in result.jobs] == ["orders"]
+
+
+def test_a_pipe_in_a_folder_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "job.yaml").write_text(MANUAL.format(name="orders"))
+    result = load_paths([tmp_path], env={}, executors=EXECUTORS)
+    assert ([loaded.job.name for loaded in result.jobs], result.faults) == (["orders"], ())
