@@ -10,8 +10,9 @@ class Limits:
     """Settings of the engine's hands; none of them changes what is decided.
 
     Attributes:
-        poll_s: one poll in all, opening included; never more than the job's polling interval (but at
-            least 1 s, or a 1 s interval could never reach a slow source).
+        poll_s: one poll in all, opening included; no more than the job's polling interval, if that is
+            longer than `poll_least_s`, or a short interval could never reach a source that is slower.
+        poll_least_s: what a poll may take however short the interval is; KEDA's clients wait as long.
         close_s: closing a scaler; then it is abandoned.
         look_again_s: when to look again after an execution ended: at once, then when a broker has had time
             to put back what a closed connection held.
@@ -29,6 +30,7 @@ class Limits:
     """
 
     poll_s: float = 10.0
+    poll_least_s: float = 3.0
     close_s: float = 5.0
     look_again_s: tuple[float, ...] = (0.0, 0.25, 1.0)
     source_gap_s: float = 0.05
@@ -45,4 +47,4 @@ class Limits:
 
     def poll_timeout(self, polling_interval_s: float) -> float:
         """How long one poll of a job with that interval may take, seconds."""
-        return max(1.0, min(self.poll_s, polling_interval_s))
+        return min(self.poll_s, max(self.poll_least_s, polling_interval_s))

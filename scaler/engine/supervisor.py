@@ -165,7 +165,7 @@ class Supervisor:
             ConfigError: its executor is unknown or lacks its package.
         """
         known = self._jobs.get(job.name)
-        if known == job:
+        if known == job or self._over.is_set():
             return
         await self._ports.crew.get(job.executor)
         await self._recall_ends(job.name)

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from scaler.engine.limits import Limits
 from scaler.errors import NotFound, PollError
 from scaler.model.execution import ExecutionStatus
 from scaler.model.sample import Sample
@@ -235,3 +236,26 @@ def test_a_bug_in_a_scaler_is_logged_with_its_traceback_once_until_it_changes() 
         assert [line["event"] for line in lines if "exc_info" in line] == ["rule.fault"]
 
     in_virtual_time(story)
+
+
+def test_a_source_that_is_slower_than_a_short_interval_is_read_all_the_same() -> None:
+    async def story() -> None:
+        world = World(start_s=0.5, work_s=1.0)
+        world.queue.poll_delay_s = 2.0
+        world.queue.publish(12)
+        async with world.engine(event_job(high=4, interval_s=1)):
+            assert await world.drained(12, limit_s=60)
+            await asyncio.sleep(5)
+        assert world.queue.empty == 0
+        assert await world.statuses() == {SUCCEEDED: 12}
+
+    in_virtual_time(story)
+
+
+@pytest.mark.parametrize(
+    ("setting_s", "interval_s", "limit_s"), [(10, 1, 3), (10, 5, 5), (10, 30, 10), (0.5, 1, 0.5), (2, 30, 2)]
+)
+def test_a_poll_may_take_the_interval_but_3_s_in_any_case_and_never_more_than_the_setting(
+    setting_s: float, interval_s: float, limit_s: float
+) -> None:
+    assert Limits(poll_s=setting_s).poll_timeout(interval_s) == limit_s
