@@ -72,6 +72,7 @@ class Runner:
         self._build = build
         self._events: asyncio.Queue[tuple[ExecutionEvent | _Removed, asyncio.Future[None]]] = asyncio.Queue()
         self._stops: dict[str, asyncio.Event] = {}
+        self._resumed: set[str] = set()
 
     async def run(self, adopted: Mapping[str, ReplicaHandle | None] | None = None) -> None:
         """Run until the execution is final and nothing of it is left.
@@ -83,6 +84,7 @@ class Runner:
             for replica_id, handle in (adopted or {}).items():
                 replica = self.state.replica(replica_id)
                 if replica is not None:
+                    self._resumed.add(replica_id)  # launched already, even if no record says so yet
                     self._spawn(tasks, replica, self._resume(replica, handle))
             self._clear_leftovers(tasks, adopted or {})
             if not self.state.execution.is_final:
@@ -120,7 +122,7 @@ class Runner:
             if step.state.execution.is_final:
                 self._tell_end()
         for action in step.actions:
-            if isinstance(action, StartReplica):
+            if isinstance(action, StartReplica) and action.replica.id not in self._resumed:
                 self._spawn(tasks, action.replica, self._start(action.replica))
             elif isinstance(action, StopReplica):
                 self._stop_event(action.replica_id).set()

@@ -65,7 +65,7 @@ ExecutionEvent = Begun | Launched | LaunchRefused | TimedOut | Exited | StopRequ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartReplica:
-    """Launch this recorded replica."""
+    """Launch this recorded replica, or if it is to be stopped already, note that it never started."""
 
     replica: Replica
 
@@ -213,7 +213,10 @@ def _settle(
             execution, status=verdict.status, reason=verdict.reason, message=verdict.message, ended_at=now
         )
         return Step(state=replace(state, execution=closed))
-    return Step(state=state, actions=tuple(StopReplica(replica_id=r.id) for r in state.live))
+    actions: tuple[Action, ...] = tuple(StopReplica(replica_id=r.id) for r in state.live)
+    if isinstance(event, Begun):  # taken up again: somebody must see to the end of those not started yet
+        actions += tuple(StartReplica(replica=r) for r in state.live if r.status is ReplicaStatus.PENDING)
+    return Step(state=state, actions=actions)
 
 
 def _fill(state: ExecutionState, event: ExecutionEvent, new_replica_id: Callable[[], str]) -> Step:

@@ -13,9 +13,10 @@ from structlog.testing import capture_logs
 from scaler.engine.limits import Limits
 from scaler.errors import NotFound, PollError
 from scaler.model.execution import ExecutionStatus
+from scaler.model.replica import ReplicaHandle, ReplicaSpec, ReplicaStatus
 from scaler.model.sample import Sample
 from scaler.testing.fake_queue import FakeQueue, FakeScaler
-from tests.engine.world import World, event_job, in_virtual_time
+from tests.engine.world import Pulse, World, event_job, in_virtual_time
 
 SUCCEEDED = ExecutionStatus.SUCCEEDED
 
@@ -259,3 +260,55 @@ def test_a_poll_may_take_the_interval_but_3_s_in_any_case_and_never_more_than_th
     setting_s: float, interval_s: float, limit_s: float
 ) -> None:
     assert Limits(poll_s=setting_s).poll_timeout(interval_s) == limit_s
+
+
+def test_what_ended_while_no_engine_was_there_is_not_started_again_however_slow_launches_are() -> None:
+    async def story(kill_at: int) -> None:
+        world = World(work_s=0.05)
+        world.queue.publish(2)
+        job = event_job(high=2)
+        pulse = Pulse(kill_at, after=True)
+        async with world.engine(job, pulse=pulse):
+            await world.until(lambda: pulse.dead, limit_s=5)
+        await asyncio.sleep(1)
+        launch = world.executor.launch
+
+        async def queued(spec: ReplicaSpec) -> ReplicaHandle:
+            await asyncio.sleep(1)
+            return await launch(spec)
+
+        world.executor.launch = queued  # type: ignore[method-assign]
+        async with world.engine(job) as engine:
+            assert await world.drained(2), kill_at
+            await asyncio.sleep(5)
+            assert len(engine._fleet) == 0, kill_at
+        assert set(world.executor.launches.values()) == {1}, kill_at
+        assert world.queue.empty == 0, kill_at
+        assert await world.statuses() == {SUCCEEDED: 2}, kill_at
+
+    for kill_at in range(1, 16):
+        in_virtual_time(lambda at=kill_at: story(at))  # type: ignore[misc]
+
+
+def test_a_stop_that_was_recorded_before_a_kill_ends_what_was_never_started() -> None:
+    async def story() -> None:
+        world = World(work_s=1.0)
+        world.executor.unavailable = True
+        world.queue.publish(1)
+        job = event_job(high=1, interval_s=300)
+        pulse = Pulse()
+        async with world.engine(job, pulse=pulse) as engine:
+            await asyncio.sleep(1)
+            (state,) = await world.executions()
+            await engine.stop("drain", state.execution.id)
+            pulse.dead = True
+        world.executor.unavailable = False
+        async with world.engine(job):
+            await asyncio.sleep(5)
+        states = {s.execution.id: s for s in await world.executions()}
+        stopped = states[state.execution.id]
+        assert stopped.execution.status is ExecutionStatus.STOPPED
+        assert stopped.replicas[0].status is ReplicaStatus.STOPPED
+        assert world.executor.launches.keys().isdisjoint({stopped.replicas[0].id})
+
+    in_virtual_time(story)
