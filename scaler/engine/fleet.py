@@ -23,7 +23,7 @@ from scaler.errors import ConfigError, Conflict, NotFound
 from scaler.model import names
 from scaler.model.execution import Cause, Execution, ExecutionState
 from scaler.model.job import Job, Template
-from scaler.model.replica import Replica, ReplicaHandle, ReplicaSpec
+from scaler.model.replica import Replica, ReplicaSpec
 from scaler.model.secret import Secret
 from scaler.planning.advance import Begun, advance
 from scaler.ports.clock import Clock
@@ -107,11 +107,12 @@ class Fleet:
         await self.ports.store.begin(tuple(states))
         for state in states:
             self.ports.ledger.put(state)
-            self.ports.spawn(self._drive(state, {}), f"execution:{state.execution.id}")
+            fresh = recovery.Resumption(state=state)
+            self.ports.spawn(self._drive(fresh), f"execution:{state.execution.id}")
 
-    async def _drive(self, state: ExecutionState, adopted: Mapping[str, ReplicaHandle | None]) -> None:
+    async def _drive(self, resumption: recovery.Resumption) -> None:
         """Run one execution to its end."""
-        execution = state.execution
+        state, execution = resumption.state, resumption.state.execution
         ports = RunnerPorts(
             clock=self.ports.clock,
             limits=self.ports.limits,
@@ -123,7 +124,7 @@ class Fleet:
         )
         runner = self._runners[execution.id] = Runner(state, ports, self._build)
         try:
-            await runner.run(adopted)
+            await runner.run(resumption.adopted, in_launch=resumption.in_launch)
         finally:
             self._runners.pop(execution.id, None)
             self._secrets.pop(execution.id, None)
@@ -165,7 +166,7 @@ class Fleet:
         )
         for resumption in found:
             execution_id = resumption.state.execution.id
-            ports.spawn(self._drive(resumption.state, resumption.adopted), f"execution:{execution_id}")
+            ports.spawn(self._drive(resumption), f"execution:{execution_id}")
 
     async def sweep(self) -> None:
         """Look for replicas that nobody owns, for ever."""

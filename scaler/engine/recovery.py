@@ -13,7 +13,7 @@ from scaler.engine.limits import Limits
 from scaler.errors import ExecutorUnavailable
 from scaler.model.execution import ExecutionState
 from scaler.model.replica import OwnedReplica, ReplicaHandle
-from scaler.planning.reconcile import Adopt, MarkLost, Remove, RemoveOrphan, reconcile
+from scaler.planning.reconcile import Adopt, MarkLost, Relaunch, Remove, RemoveOrphan, reconcile
 from scaler.ports.clock import Clock
 from scaler.ports.executor import Executor
 
@@ -22,10 +22,16 @@ log = structlog.get_logger("scaler")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """An execution to be taken up: handles of replicas that were started (None: lost)."""
+    """An execution to be taken up.
+
+    Attributes:
+        adopted: handles of replicas that were started (None: lost).
+        in_launch: replicas that the executor knows but has not started: a start may be under way in it.
+    """
 
     state: ExecutionState
     adopted: dict[str, ReplicaHandle | None] = field(default_factory=dict)
+    in_launch: set[str] = field(default_factory=set)
 
 
 async def find_resumptions(
@@ -43,6 +49,7 @@ async def find_resumptions(
     """
     owned = await _owned(name, executor, clock=clock, limits=limits, faults=faults)
     resumptions = {s.execution.id: Resumption(state=s) for s in states}
+    held = {thing.replica_id for thing in owned}
     findings = reconcile(states, owned, clock.now(), timedelta(seconds=limits.orphan_grace_s))
     for finding in findings:
         match finding:
@@ -52,6 +59,8 @@ async def find_resumptions(
             case MarkLost(replica=replica):
                 resumptions[replica.execution_id].adopted[replica.id] = None
                 log.warning("replica.lost", execution=replica.execution_id, replica=replica.id)
+            case Relaunch(replica=replica) if replica.id in held:
+                resumptions[replica.execution_id].in_launch.add(replica.id)
             case RemoveOrphan(owned=thing):
                 await _remove_orphan(executor, thing)
             case Remove() | _:

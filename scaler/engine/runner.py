@@ -6,7 +6,7 @@ One runner owns one execution; nothing else changes its state. Nothing is done b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -73,13 +73,17 @@ class Runner:
         self._events: asyncio.Queue[tuple[ExecutionEvent | _Removed, asyncio.Future[None]]] = asyncio.Queue()
         self._stops: dict[str, asyncio.Event] = {}
         self._resumed: set[str] = set()
+        self._in_launch: frozenset[str] = frozenset()
 
-    async def run(self, adopted: Mapping[str, ReplicaHandle | None] | None = None) -> None:
+    async def run(
+        self, adopted: Mapping[str, ReplicaHandle | None] | None = None, *, in_launch: Collection[str] = ()
+    ) -> None:
         """Run until the execution is final and nothing of it is left.
 
         `adopted` maps ids of replicas that were started before this process was to their handles; None as
-        a handle means that the replica is lost.
+        a handle means that the replica is lost. `in_launch` are those that may be starting this moment.
         """
+        self._in_launch = frozenset(in_launch)
         async with asyncio.TaskGroup() as tasks:
             for replica_id, handle in (adopted or {}).items():
                 replica = self.state.replica(replica_id)
@@ -176,7 +180,7 @@ class Runner:
 
     async def _launch(self, replica: Replica) -> ReplicaHandle | None:
         """Launch, for as long as the executor is unavailable; None once it is known not to have started."""
-        ports, tried, pause = self._ports, False, self._ports.limits.retry_first_s
+        ports, tried, pause = self._ports, replica.id in self._in_launch, self._ports.limits.retry_first_s
         subject = f"executor:{self.state.execution.executor}"
         while True:
             if self._stop_event(replica.id).is_set() and not tried:

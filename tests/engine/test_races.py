@@ -312,3 +312,24 @@ def test_a_stop_that_was_recorded_before_a_kill_ends_what_was_never_started() ->
         assert world.executor.launches.keys().isdisjoint({stopped.replicas[0].id})
 
     in_virtual_time(story)
+
+
+def test_a_stopped_replica_whose_start_is_under_way_at_a_restart_is_stopped_and_not_forgotten() -> None:
+    async def story() -> None:
+        world = World(work_s=30.0)
+        world.executor.start_delay_s = 2.0
+        world.queue.publish(1)
+        job = event_job(high=1, interval_s=300, refill=False)
+        pulse = Pulse()
+        async with world.engine(job, pulse=pulse) as engine:
+            await asyncio.sleep(0.5)
+            (state,) = await world.executions()
+            await engine.stop("drain", state.execution.id)
+            pulse.dead = True
+        async with world.engine(event_job(high=0, interval_s=300)):
+            await asyncio.sleep(5)
+            assert world.executor.live == 0
+        assert await world.statuses() == {ExecutionStatus.STOPPED: 1}
+        assert world.executor._things == {}
+
+    in_virtual_time(story)
