@@ -150,6 +150,8 @@ class Fleet:
         left, self._left = self._left, ()
         by_executor: dict[str, list[ExecutionState]] = {}
         for state in left:
+            if secrets := self.ports.secrets(state.execution.job):
+                self._secrets[state.execution.id] = secrets  # the job may be removed before it is launched
             by_executor.setdefault(state.execution.executor, []).append(state)
         for name, states in by_executor.items():
             self.ports.spawn(self._resume(name, tuple(states)), f"engine/recover/{name}")

@@ -333,3 +333,21 @@ def test_a_stopped_replica_whose_start_is_under_way_at_a_restart_is_stopped_and_
         assert world.executor._things == {}
 
     in_virtual_time(story)
+
+
+def test_a_job_removed_right_after_a_restart_lets_what_was_recorded_start() -> None:
+    async def story() -> None:
+        world = World(work_s=0.5)
+        world.executor.unavailable = True
+        world.queue.publish(2)
+        pulse = Pulse()
+        async with world.engine(event_job(high=2), pulse=pulse):
+            await asyncio.sleep(1)
+            pulse.dead = True
+        async with world.engine(event_job(high=2)) as engine:
+            await engine.delete("drain")
+            world.executor.unavailable = False
+            assert await world.drained(2, limit_s=30)
+        assert await world.statuses() == {SUCCEEDED: 2}
+
+    in_virtual_time(story)
