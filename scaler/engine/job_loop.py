@@ -23,8 +23,9 @@ from scaler.model.decision import Decision, Occasion
 from scaler.model.execution import ExecutionState, ExecutionStatus
 from scaler.model.job import EventTrigger, Job
 from scaler.model.replica import ReplicaStatus
-from scaler.model.sample import PollFailure
-from scaler.planning.plan import RuleReading, plan
+from scaler.model.sample import PollFailure, Sample
+from scaler.planning.plan import Counts, RuleReading, plan
+from scaler.planning.takings import Takings, observe
 from scaler.ports.clock import Clock
 from scaler.ports.store import Store
 
@@ -60,6 +61,7 @@ class JobLoop:
         self._ports = ports
         self._wake = asyncio.Event()
         self._looks: list[float] = []
+        self._takings: dict[str, Takings] = {}
         self._failures = 0
         self._refusals = 0
         self._hold_until: datetime | None = None
@@ -135,6 +137,7 @@ class JobLoop:
         now = self._ports.clock.now()
         self.next_poll = now + timedelta(seconds=max(0.0, ticker.due - self._ports.clock.monotonic()))
         counts = self._ports.ledger.counts(self.job.name, now)
+        readings = tuple(self._with_takings(item, counts) for item in readings)
         hold = self._hold(now)
         planned = plan(self._trigger, readings, counts, now, hold=hold)
         decision = planned.decision(
@@ -149,6 +152,26 @@ class JobLoop:
                 formula=planned.formula,
             )  # fmt: skip
             await self._ports.start(self.job, planned.launch, decision_id)
+
+    def _with_takings(self, item: RuleReading, counts: Counts) -> RuleReading:
+        """Add what this and earlier readings of a ready count tell of messages in live executions' hands."""
+        sample = item.reading
+        if (
+            not isinstance(sample, Sample)
+            or sample.includes_taken
+            or item.target <= 0
+            or sample.as_of is None
+        ):
+            return item
+        seen = observe(
+            self._takings.get(item.rule.name),
+            ready=sample.value,
+            target=item.target,
+            as_of=sample.as_of,
+            counts=counts,
+        )
+        self._takings[item.rule.name] = seen
+        return replace(item, seen_held=seen.held)
 
     def _hold(self, now: datetime) -> str | None:
         if self._hold_until is None or now >= self._hold_until:

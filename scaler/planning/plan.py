@@ -25,11 +25,15 @@ SETTLE = timedelta(seconds=0.5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleReading:
-    """One rule, its target (messages an execution takes, 0 if none) and what its source said."""
+    """One rule, its target (messages an execution takes, 0 if none) and what its source said.
+
+    `seen_held` is how many live executions are known from earlier readings to hold a message (`takings`).
+    """
 
     rule: ScaleRule
     target: float
     reading: Reading
+    seen_held: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,10 +201,9 @@ def _weigh_active(
         return _Weighed(
             gross=gross, held=gross - free, formula=f"{name}: min({shown}, {free} free + {claims})"
         )
-    if sample.taken is None:
-        return _Weighed(gross=total, held=0, formula=f"{name}: {shown}")
     settling = sum(1 for at in counts.ended if as_of - SETTLE <= at < as_of)
-    held = min(max(0, _units(sample.taken, item.target) - settling), claims)
+    shown_held = max(0, _units(sample.taken or 0.0, item.target) - settling)
+    held = min(max(shown_held, item.seen_held), claims)
     return _Weighed(gross=total + held, held=held, formula=f"{name}: {shown} + {held} taken")
 
 

@@ -80,7 +80,10 @@ class Worker:
 
 
 class FakeMetadata(TriggerMetadata):
-    """Parameters of the fake scaler: `count` is `all` (taken ones included) or `ready` (beside taken)."""
+    """Parameters of the fake scaler.
+
+    `count` is `all` (taken ones included), `ready` (beside taken), or `blind` (ready ones, taken not seen).
+    """
 
     queue: str
     count: str = "all"
@@ -105,6 +108,8 @@ class FakeScaler:
             raise queue.fault
         if self._metadata.count == "ready":
             return Sample(value=ready, active=ready > 0, includes_taken=False, taken=taken)
+        if self._metadata.count == "blind":
+            return Sample(value=ready, active=ready > 0, includes_taken=False)
         return Sample(value=ready + taken, active=ready + taken > 0)
 
 

@@ -36,7 +36,7 @@ def _calls_of_a_quiet_run(count: str) -> int:
     return calls
 
 
-@pytest.mark.parametrize("count", ["all", "ready"])
+@pytest.mark.parametrize("count", ["all", "ready", "blind"])
 def test_killed_before_or_after_any_step_nothing_runs_twice_and_nothing_is_lost(count: str) -> None:
     total = _calls_of_a_quiet_run(count)
     assert total > 40

@@ -17,7 +17,7 @@ from tests.engine.world import World, event_job, in_virtual_time, manual_job
 SUCCEEDED = ExecutionStatus.SUCCEEDED
 
 
-@pytest.mark.parametrize("count", ["all", "ready"])
+@pytest.mark.parametrize("count", ["all", "ready", "blind"])
 @pytest.mark.parametrize(
     ("start_s", "work_s", "interval_s"),
     [(0.0, 1.0, 30), (5.0, 1.0, 1), (0.0, 0.01, 30), (0.2, 30.0, 10), (7.0, 0.1, 2)],
@@ -59,6 +59,20 @@ def test_a_slot_is_not_idle_until_the_next_interval() -> None:
         world.queue.publish(60)
         async with world.engine(event_job(high=6, interval_s=30)):
             assert await world.drained(60, limit_s=25)
+
+    in_virtual_time(story)
+
+
+def test_a_source_that_sees_ready_messages_only_keeps_slots_filled_to_the_end() -> None:
+    """Workers that use basic.get show no consumer; the falls of the count tell that they have taken theirs."""
+
+    async def story() -> None:
+        world = World(work_s=1.0)
+        world.queue.publish(62)
+        async with world.engine(event_job(high=6, interval_s=30, count="blind")):
+            assert await world.drained(62, limit_s=17)
+        assert world.queue.empty == 0
+        assert await world.statuses() == {SUCCEEDED: 62}
 
     in_virtual_time(story)
 
