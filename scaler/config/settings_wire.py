@@ -78,7 +78,7 @@ class LimitsWire(WireModel):
     """Times that bound the daemon's own work: `500ms`, `10s`, `5m`, or seconds."""
 
     poll_timeout: Duration = 10.0
-    """Longest reading of one source."""
+    """Longest reading of one source; never above the polling interval or 3 s, whichever is longer."""
     refill_interval: Duration = 0.05
     """Least time between two early readings of one source; an execution that ends causes one."""
     launch_timeout: Duration = 300.0
