@@ -304,6 +304,8 @@ def _reason(
     if bound is Bound.MAX:
         return Reason.AT_MAX, f"{counts.running} executions live: maxExecutions is reached{left_out}"
     if not any(v.active for v in read):
+        if left_out:
+            return Reason.UNKNOWN_COUNT, f"the rules that could be read hold no work{left_out}"
         if any(v.value for v in read):
             return Reason.BELOW_ACTIVATION, f"no rule is above its activation threshold{left_out}"
         return Reason.NO_WORK, f"the sources are empty{left_out}"

@@ -132,6 +132,13 @@ def test_a_failed_rule_never_counts_as_zero() -> None:
     assert [v.error for v in planned.verdicts] == [None, "refused"]
 
 
+def test_an_empty_source_beside_an_unknown_one_is_not_called_no_work() -> None:
+    chosen = trigger(combine=Combine.SUM)
+    planned = plan(chosen, (reading(0), failure("orders")), Counts(running=0, pending=0), NOW)
+    assert (planned.launch, planned.reason) == (0, Reason.UNKNOWN_COUNT)
+    assert planned.message == "the rules that could be read hold no work; rule orders left out: refused"
+
+
 def test_where_a_failed_rule_could_lower_the_answer_nothing_is_launched() -> None:
     for combine in (Combine.MIN, Combine.AVG):
         counts = Counts(running=0, pending=0)
