@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ class Ledger:
     def __init__(self, *, ended_kept_s: float) -> None:
         self._live: dict[str, dict[str, ExecutionState]] = {}
         self._ended: dict[str, deque[datetime]] = {}
+        self._forgotten: Counter[str] = Counter()
         self._kept = timedelta(seconds=ended_kept_s)
 
     def put(self, state: ExecutionState) -> None:
@@ -42,7 +43,13 @@ class Ledger:
         ended = self._ended.get(job, deque())
         while ended and now - ended[0] > self._kept:
             ended.popleft()
-        return Counts(running=len(states), pending=sum(map(_is_pending, states)), ended=tuple(ended))
+            self._forgotten[job] += 1
+        return Counts(
+            running=len(states),
+            pending=sum(map(_is_pending, states)),
+            ended=tuple(ended),
+            forgotten=self._forgotten[job],
+        )
 
     def other(self, job: str) -> int:
         """Count a job's unfinished executions that were started by hand or schedule."""

@@ -43,16 +43,23 @@ class Counts:
     Attributes:
         running: not ended, the starting ones included.
         pending: those of them that have no running replica yet.
-        ended: when recent ones were seen to end; must reach back as far as any source lags.
+        ended: when recent ones were seen to end; must reach back as far as any source lags. One may be put in
+            late, with a moment that lies before a reading that was taken into account without it.
+        forgotten: how many more ended, before all of those.
     """
 
     running: int
     pending: int
     ended: tuple[datetime, ...] = ()
+    forgotten: int = 0
 
     def ended_since(self, moment: datetime) -> int:
         """How many ended at or after a moment."""
         return sum(1 for at in self.ended if at >= moment)
+
+    def ended_until(self, moment: datetime) -> int:
+        """How many ended up to a moment, since counting began."""
+        return self.forgotten + sum(1 for at in self.ended if at <= moment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,12 @@ from scaler.planning.plan import Counts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takings:
-    """The last reading of one rule, and how many executions were seen to hold a message."""
+    """The last reading of one rule, how many executions were seen to hold a message, and the ends taken off."""
 
     ready: float
     as_of: datetime
     held: int = 0
+    ended: int = 0
 
 
 def observe(
@@ -32,13 +33,14 @@ def observe(
     """Take a reading of ready messages into account.
 
     An execution that ended after `as_of` is left for the next reading, because its taking may still be hidden
-    from this one. `target` is messages an execution takes, > 0.
+    from this one. Ends are counted, not looked up by their moment: an end becomes known only when it is
+    recorded, and a reading may have come in between. `target` is messages an execution takes, > 0.
     """
+    ended = counts.ended_until(as_of)
     if before is None or as_of <= before.as_of:
-        return before or Takings(ready=ready, as_of=as_of)
+        return before or Takings(ready=ready, as_of=as_of, ended=ended)
     fall = math.floor(max(0.0, before.ready - ready) / target)
     rise = math.ceil(max(0.0, ready - before.ready) / target)
-    ended = sum(1 for at in counts.ended if before.as_of < at <= as_of)
     started = counts.running - counts.pending + counts.ended_since(as_of)
-    held = min(started, max(0, before.held + fall - ended - rise))
-    return Takings(ready=ready, as_of=as_of, held=held)
+    held = min(started, max(0, before.held + fall - (ended - before.ended) - rise))
+    return Takings(ready=ready, as_of=as_of, held=held, ended=ended)

@@ -51,6 +51,20 @@ def test_one_that_ended_after_the_figures_is_left_for_the_next_reading() -> None
     assert _see(during, 1, 2, running=1, ended=(1.3,)).held == 0
 
 
+def test_an_end_that_becomes_known_after_a_later_reading_is_still_taken_off() -> None:
+    first = _see(None, 6, 0, running=2)
+    both = _see(first, 4, 1, running=2)
+    meanwhile = _see(both, 4, 2, running=2)  # one of them ended at 1.9, but this is not recorded yet
+    assert (both.held, meanwhile.held) == (2, 2)
+    assert _see(meanwhile, 4, 3, running=2, ended=(1.9,)).held == 1
+
+
+def test_ends_that_are_forgotten_are_not_taken_off_again() -> None:
+    held = Takings(ready=4, as_of=_at(1), held=2, ended=3)
+    counts = Counts(running=2, pending=0, ended=(_at(1.5),), forgotten=3)
+    assert observe(held, ready=4, target=1, as_of=_at(2), counts=counts).held == 1
+
+
 def test_a_rise_may_be_messages_given_back() -> None:
     held = Takings(ready=0, as_of=_at(1), held=2)
     assert _see(held, 1, 2, running=2).held == 1
@@ -69,7 +83,8 @@ def test_an_older_reading_changes_nothing() -> None:
 
 @pytest.mark.parametrize("seed", range(200))
 def test_whatever_workers_and_publishers_do_no_message_gets_two_executions(seed: int) -> None:
-    """A small world: workers take, acknowledge, are pushed a second message, give it back, crash."""
+    """A small world: workers take, acknowledge, are pushed a second message, give it back, crash;
+    their ends become known later than they are dated."""
     world = _World(random.Random(seed))
     for _ in range(400):
         world.step()
@@ -92,6 +107,7 @@ class _World:
         self.pushed = 0
         self.live: dict[int, str] = {}
         self.ended: list[float] = []
+        self.unrecorded: list[float] = []
         self.launched = 0
         self.takings: Takings | None = None
 
@@ -104,6 +120,9 @@ class _World:
             self._move(name, state)
         if self.rng.random() < 0.7:
             self._poll()
+        if self.rng.random() < 0.5:
+            self.ended += self.unrecorded
+            self.unrecorded = []
 
     def _move(self, name: int, state: str) -> None:
         if self.rng.random() > 0.3:
@@ -128,11 +147,16 @@ class _World:
 
     def _end(self, name: int) -> None:
         del self.live[name]
-        self.ended.append(self.now)
+        self.unrecorded.append(self.now)
 
     def _poll(self) -> None:
         self.now += 0.1
-        counts = Counts(running=len(self.live), pending=0, ended=tuple(_at(e) for e in self.ended[-20:]))
+        counts = Counts(
+            running=len(self.live) + len(self.unrecorded),
+            pending=0,
+            ended=tuple(_at(e) for e in self.ended[-20:]),
+            forgotten=len(self.ended[:-20]),
+        )
         as_of = _at(self.now)
         self.takings = observe(self.takings, ready=self.ready, target=1, as_of=as_of, counts=counts)
         item = reading(self.ready, includes_taken=False, as_of=as_of)
