@@ -17,6 +17,7 @@ _OCCASIONS = {
     "Refill": "because an execution ended",
     "LookAgain": "to look again after a start",
     "Plan": "for a plan only",
+    "Schedule": "by its schedule",
 }
 
 _REASONS = {
@@ -28,6 +29,8 @@ _REASONS = {
     "UnknownCount": "a source could not be read, and an unknown count never counts as zero",
     "NoTarget": "no rule gave a target",
     "ExecutorUnavailable": "the executor did not answer",
+    "Overlap": "an earlier scheduled execution had not ended",
+    "Missed": "due times passed while nobody looked",
     "LaunchBackoff": "launches failed lately, and the next try waits a little",
 }
 
@@ -80,6 +83,9 @@ def _outcome(decision: dict[str, Any]) -> str:
 def sentences(decision: dict[str, Any], *, outcome: bool = True) -> Iterator[str]:
     """Explain one decision (as the API writes it), a sentence a line; with or without what was started."""
     yield from (rule_sentence(rule) for rule in decision["rules"])
+    if decision["occasion"] == "Schedule":
+        yield str(decision["message"]).capitalize()
+        return
     running = _count(decision["running"], "execution")
     ended = decision["endedSince"]
     since = f", and {ended} had ended since the reading began" if ended else ""

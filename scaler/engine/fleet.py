@@ -188,7 +188,7 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._runners)
 
-    async def stop(self, job: str, execution_id: str) -> ExecutionState:
+    async def stop(self, job: str, execution_id: str, message: str = "stopped on request") -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is.
 
         Raises:
@@ -197,7 +197,7 @@ class Fleet:
         """
         runner = self._runners.get(execution_id)
         if runner is not None and runner.state.execution.job == job:
-            await runner.stop("stopped on request")
+            await runner.stop(message)
             return runner.state
         if self.ports.ledger.find(job, execution_id) is not None:
             raise Conflict(f"execution '{execution_id}' is being recovered; try again in a moment")

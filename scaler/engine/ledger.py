@@ -55,6 +55,10 @@ class Ledger:
         """Count a job's unfinished executions that were started by hand or schedule."""
         return sum(s.execution.cause is not Cause.EVENT for s in self._of(job))
 
+    def scheduled(self, job: str) -> tuple[str, ...]:
+        """Ids of a job's unfinished executions that its schedule started."""
+        return tuple(s.execution.id for s in self._of(job) if s.execution.cause is Cause.SCHEDULE)
+
     def find(self, job: str, execution_id: str) -> ExecutionState | None:
         """Find an unfinished execution."""
         return self._live.get(job, {}).get(execution_id)

@@ -1,46 +1,186 @@
-"""One scheduled job's loop: sleeps until the next fire time, then starts an execution. Times are UTC."""
+"""One scheduled job's loop: sleeps until the next due time, then starts an execution, or notes why not.
+
+How far the schedule has been served is kept in the store after each step, so that a restart serves no due
+time twice and knows which ones passed meanwhile.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections import deque
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import structlog
 
-from scaler.model.job import Job, ScheduleTrigger
-from scaler.planning.schedule import next_fire
+from scaler.model.decision import Bound, Decision, Occasion, Reason
+from scaler.model.execution import ExecutionState
+from scaler.model.job import Combine, Job, Overlap, ScheduleTrigger, StrategyName
+from scaler.planning import firing
+from scaler.planning.firing import Turn
+from scaler.planning.schedule import due_between, next_due
 from scaler.ports.clock import Clock
+from scaler.ports.store import Store
 
 log = structlog.get_logger("scaler")
 
 LONGEST_NAP_S = 30.0
 """The sleep is cut so that a host that was suspended notices soon after it wakes."""
+SHORTEST_NAP_S = 0.001
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulePorts:
+    """What a schedule's loop is given.
+
+    Attributes:
+        live: counts the job's scheduled executions that have not ended.
+        started: whether the execution of a due time is recorded.
+        fire: starts the execution of a due time, unless it was started before; takes the decision's id.
+        stop_all: asks a job's scheduled executions to stop, with the reason.
+    """
+
+    clock: Clock
+    store: Store
+    live: Callable[[str], int]
+    started: Callable[[Job, datetime], Awaitable[bool]]
+    fire: Callable[[Job, datetime, int], Awaitable[None]]
+    stop_all: Callable[[str, str], Awaitable[None]]
 
 
 class ScheduleLoop:
-    """Fires one job. A fire time that passed while the daemon was down is not made up for."""
+    """Serves one job's schedule for as long as `run` runs."""
 
-    def __init__(
-        self,
-        job: Job,
-        trigger: ScheduleTrigger,
-        clock: Clock,
-        fire: Callable[[Job, datetime], Awaitable[None]],
-    ) -> None:
+    def __init__(self, job: Job, trigger: ScheduleTrigger, ports: SchedulePorts) -> None:
         self.job = job
         self.next_poll: datetime | None = None
+        self.last_decision: Decision | None = None
         self._trigger = trigger
-        self._clock = clock
-        self._fire = fire
+        self._ports = ports
+        self._wake = asyncio.Event()
+        self._waiting: deque[datetime] = deque()
+        self._blocked: datetime | None = None
+
+    def execution_ended(self, _state: ExecutionState) -> None:
+        """Take note of the end of one of this job's scheduled executions: the next one may have its turn."""
+        self._wake.set()
 
     async def run(self) -> None:
-        """Fire until cancelled."""
-        last = self._clock.now()
+        """Serve until cancelled. A schedule that is new, or has changed its times, begins now."""
+        seen_until = await self._begin()
         while True:
-            due = next_fire(self._trigger.cron, last)
-            self.next_poll = due
-            while (left := (due - self._clock.now()).total_seconds()) > 0:
-                await self._clock.sleep(min(left, LONGEST_NAP_S))
-            log.info("job.fire", job=self.job.name, due=due.isoformat())
-            await self._fire(self.job, due)
-            last = max(due, self._clock.now())
+            now = self._ports.clock.now()
+            await self._look(seen_until, now)
+            seen_until = max(seen_until, now)
+            while self._waiting and await self._serve(self._waiting[0], now):
+                await self._remember(self._waiting.popleft())
+            await self._rest()
+
+    async def _begin(self) -> datetime:
+        """Find up to when the schedule is served, also by a process that was killed before it noted so."""
+        now = self._ports.clock.now()
+        mark = await self._recall()
+        if mark is None:
+            await self._remember(now)
+            return now
+        for due in due_between(self._trigger, mark, now):
+            if not await self._ports.started(self.job, due):
+                break
+            mark = due
+        return mark
+
+    async def _look(self, seen_until: datetime, now: datetime) -> None:
+        """Take in what has become due."""
+        begin = firing.oldest_of_interest(self._trigger, seen_until, now)
+        due = tuple(due_between(self._trigger, begin, now))
+        found = firing.admit(self._trigger, due, now=now, waiting=len(self._waiting))
+        reasons = [found.why] if found.dropped else []
+        if next(due_between(self._trigger, seen_until, begin), None) is not None:
+            reasons.append(f"those before {_moment(begin)} are too old (catchUp: {self._trigger.catch_up})")
+        if reasons:
+            await self._note(Reason.MISSED, f"due times that are not served: {'; '.join(reasons)}", now)
+            await self._remember((self._waiting or found.admitted or [now])[0] - _INSTANT)
+        self._waiting.extend(found.admitted)
+        if self._trigger.overlap is Overlap.REPLACE:
+            while len(self._waiting) > 1:  # a later one replaces an earlier one that has not begun
+                self._waiting.popleft()
+
+    async def _serve(self, due: datetime, now: datetime) -> bool:
+        """Do what the oldest waiting due time asks for; True once it needs nothing more."""
+        if now < due + firing.delay(self._trigger, self.job.name, due):
+            return False
+        live = self._ports.live(self.job.name)
+        what = firing.turn(self._trigger.overlap, live=live)
+        text = f"due {_moment(due)}, {live} live, overlap: {self._trigger.overlap}"
+        if what is Turn.START:
+            decision_id = await self._note(Reason.LAUNCHED, f"started: {text}", now, launch=1)
+            await self._ports.fire(self.job, due, decision_id)
+            return True
+        if what is Turn.SKIP:
+            await self._note(Reason.OVERLAP, f"skipped: {text}", now)
+            return True
+        if self._blocked != due:
+            self._blocked = due
+            await self._note(Reason.OVERLAP, f"waits for the end of what runs: {text}", now)
+            if what is Turn.REPLACE:
+                await self._ports.stop_all(self.job.name, f"replaced by the execution due {_moment(due)}")
+        return False
+
+    async def _note(self, reason: Reason, message: str, now: datetime, *, launch: int = 0) -> int:
+        decision = Decision(
+            job=self.job.name, at=now, occasion=Occasion.SCHEDULE, rules=(), strategy=StrategyName.AUTO,
+            combine=Combine.MAX, min_executions=0, max_executions=0, running=self._ports.live(self.job.name),
+            pending=0, ended_since=0, wanted=launch, waiting=len(self._waiting), launch=launch,
+            bound=Bound.NONE, reason=reason, formula="none", message=message,
+        )  # fmt: skip
+        decision_id = await self._ports.store.decide(decision)
+        self.last_decision = replace(decision, id=decision_id)
+        log.info("job.schedule", job=self.job.name, reason=reason.value, message=message)
+        return decision_id
+
+    # --- how far it is served -------------------------------------------------------------------------
+
+    @property
+    def _key(self) -> str:
+        return f"schedule/{self.job.name}"
+
+    @property
+    def _times(self) -> list[str]:
+        return [*self._trigger.crons, self._trigger.time_zone]
+
+    async def _recall(self) -> datetime | None:
+        """Give up to when these very times were served; None if they never were."""
+        kept = await self._ports.store.recall(self._key)
+        found = json.loads(kept) if kept else {}
+        return datetime.fromisoformat(found["until"]) if found.get("times") == self._times else None
+
+    async def _remember(self, until: datetime) -> None:
+        mark = {"until": until.isoformat(), "times": self._times}
+        await self._ports.store.remember(self._key, json.dumps(mark))
+
+    async def _rest(self) -> None:
+        """Sleep until something is due, an execution ends, or a while has passed."""
+        now = self._ports.clock.now()
+        wakes = []
+        try:
+            self.next_poll = next_due(self._trigger, now)
+            wakes.append(self.next_poll)
+        except StopIteration:
+            self.next_poll = None
+        if self._waiting and self._waiting[0] != self._blocked:
+            due = self._waiting[0]
+            wakes.append(due + firing.delay(self._trigger, self.job.name, due))
+        left_s = min(((at - now).total_seconds() for at in wakes), default=LONGEST_NAP_S)
+        try:
+            async with asyncio.timeout(min(max(left_s, SHORTEST_NAP_S), LONGEST_NAP_S)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+
+def _moment(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%MZ")

@@ -21,7 +21,7 @@ from scaler.engine.job_loop import JobLoop, LoopPorts
 from scaler.engine.ledger import Ledger
 from scaler.engine.limits import Limits
 from scaler.engine.pace import Pace
-from scaler.engine.schedule_loop import ScheduleLoop
+from scaler.engine.schedule_loop import ScheduleLoop, SchedulePorts
 from scaler.engine.sources import Resolve, SourcePorts
 from scaler.engine.views import conditions, lateness
 from scaler.errors import NotFound, StoreError
@@ -152,8 +152,8 @@ class Supervisor:
         return found.secrets if found else {}
 
     def _ended(self, state: ExecutionState) -> None:
-        loop = self._loops.get(state.execution.job)
-        if isinstance(loop, JobLoop) and state.execution.cause is Cause.EVENT:
+        loop, cause = self._loops.get(state.execution.job), state.execution.cause
+        if loop is not None and cause is (Cause.EVENT if isinstance(loop, JobLoop) else Cause.SCHEDULE):
             loop.execution_ended(state)
 
     # --- jobs -----------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ class Supervisor:
     def _make_loop(self, job: Job) -> JobLoop | ScheduleLoop | None:
         trigger = job.trigger
         if isinstance(trigger, ScheduleTrigger):
-            return ScheduleLoop(job, trigger, self._ports.clock, self._fire)
+            return ScheduleLoop(job, trigger, self._schedule_ports())
         if isinstance(trigger, EventTrigger):
             return JobLoop(job, trigger, self._loop_ports())
         return None
@@ -245,10 +245,28 @@ class Supervisor:
             [self._fleet.new(job, Cause.EVENT, name, decision_id=decision_id) for name in new]
         )
 
-    async def _fire(self, job: Job, due: datetime) -> None:
+    def _schedule_ports(self) -> SchedulePorts:
+        return SchedulePorts(
+            clock=self._ports.clock,
+            store=self._ports.store,
+            live=lambda job: len(self._ledger.scheduled(job)),
+            started=self._is_fired,
+            fire=self._fire,
+            stop_all=self._stop_scheduled,
+        )
+
+    async def _is_fired(self, job: Job, due: datetime) -> bool:
         name = names.schedule_execution_name(job.name, due)
-        if await self._ports.store.execution(job.name, name) is None:
-            await self._fleet.begin([self._fleet.new(job, Cause.SCHEDULE, name)])
+        return await self._ports.store.execution(job.name, name) is not None
+
+    async def _fire(self, job: Job, due: datetime, decision_id: int) -> None:
+        if not await self._is_fired(job, due):
+            name = names.schedule_execution_name(job.name, due)
+            await self._fleet.begin([self._fleet.new(job, Cause.SCHEDULE, name, decision_id=decision_id)])
+
+    async def _stop_scheduled(self, job: str, message: str) -> None:
+        for execution_id in self._ledger.scheduled(job):
+            await self._fleet.stop(job, execution_id, message)
 
     # --- JobControl -----------------------------------------------------------------------------------
 
@@ -270,7 +288,7 @@ class Supervisor:
         now = self._ports.clock.now()
         counts = self._ledger.counts(job.name, now)
         loop = self._loops.get(job.name)
-        decision = loop.last_decision if isinstance(loop, JobLoop) else None
+        decision = loop.last_decision if loop else None
         return JobView(
             job=job,
             running=counts.running,

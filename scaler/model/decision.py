@@ -16,6 +16,7 @@ class Occasion(StrEnum):
     REFILL = "Refill"
     LOOK_AGAIN = "LookAgain"
     PLAN = "Plan"
+    SCHEDULE = "Schedule"
 
 
 class Reason(StrEnum):
@@ -30,6 +31,8 @@ class Reason(StrEnum):
     UNKNOWN_COUNT = "UnknownCount"
     NO_TARGET = "NoTarget"
     LAUNCH_BACKOFF = "LaunchBackoff"
+    OVERLAP = "Overlap"
+    MISSED = "Missed"
 
 
 class Bound(StrEnum):

@@ -65,11 +65,47 @@ class ManualTrigger:
     """Executions start on demand only."""
 
 
+class Overlap(StrEnum):
+    """What becomes of a due time while an earlier scheduled execution of the job lives."""
+
+    ALLOW = "allow"
+    FORBID = "forbid"
+    QUEUE = "queue"
+    REPLACE = "replace"
+
+
+class CatchUp(StrEnum):
+    """Which due times are made up for that passed while nobody looked (daemon down, host asleep)."""
+
+    NONE = "none"
+    LATEST = "latest"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleTrigger:
-    """Executions start at the times of a five-field cron expression, in UTC."""
+    """Executions start at the times of five-field cron expressions.
+
+    Attributes:
+        cron: the expression that Container Apps knows.
+        also: further ones; a moment at which several are due starts one execution.
+        time_zone: IANA name of the zone whose wall time they mean.
+        catch_up_window: how far back due times are made up for.
+        jitter: a start is put off by less than this, by a time that the job and the due time fix.
+    """
 
     cron: str
+    also: tuple[str, ...] = ()
+    time_zone: str = "UTC"
+    overlap: Overlap = Overlap.ALLOW
+    catch_up: CatchUp = CatchUp.NONE
+    catch_up_window: timedelta = timedelta(hours=1)
+    jitter: timedelta = timedelta()
+
+    @property
+    def crons(self) -> tuple[str, ...]:
+        """All expressions."""
+        return (self.cron, *self.also)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

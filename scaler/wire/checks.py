@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-
-from cronsim import CronSim, CronSimError
 
 from scaler.wire.base import read_number, show
 from scaler.wire.configuration import TRIGGER_OBJECT, TriggerType
 from scaler.wire.faults import Node, WireFault
+from scaler.wire.schedule import check_cron, check_schedule
 
 _SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _ENV_NAME = re.compile(r"[^=\0]+")
@@ -51,27 +49,14 @@ def _check_trigger(config: Node, extension: Node, names: frozenset[str]) -> Iter
     if kind != TriggerType.MANUAL and not own.is_set:
         yield own.fault(f"missing; triggerType {kind} needs it")
     if kind == TriggerType.SCHEDULE and own["cronExpression"].is_set:
-        yield from _check_cron(own["cronExpression"])
+        yield from check_cron(own["cronExpression"])
     if kind == TriggerType.EVENT:
         yield from _check_scale(own["scale"], names)
-    if kind != TriggerType.EVENT and extension["scalingStrategy"].is_set:
-        message = f"does not go with triggerType {kind}; remove it"
-        yield extension["scalingStrategy"].fault(message, at_key=True)
-
-
-def _check_cron(node: Node) -> Iterator[WireFault]:
-    got = f"got {show(node.value)}"
-    if node.text.startswith("@"):
-        yield node.fault(f"{got}; write five fields, such as '0 0 * * *' for every midnight")
-    elif len(node.text.split()) != 5:
-        count = len(node.text.split())
-        yield node.fault(f"{got}, which has {count} fields; write five: minute hour day month weekday")
-    else:
-        try:
-            next(CronSim(node.text, datetime(2026, 1, 1, tzinfo=UTC)))
-        except (CronSimError, StopIteration) as exc:
-            reason = str(exc).lower() or "never due"
-            yield node.fault(f"{got}: {reason}; write five fields, such as '0 0 * * *'")
+    yield from check_schedule(extension["schedule"])
+    sections = {"scalingStrategy": TriggerType.EVENT, "schedule": TriggerType.SCHEDULE}
+    for key, wanted in sections.items():
+        if kind != wanted and extension[key].is_set:
+            yield extension[key].fault(f"does not go with triggerType {kind}; remove it", at_key=True)
 
 
 def _check_scale(scale: Node, names: frozenset[str]) -> Iterator[WireFault]:

@@ -20,6 +20,7 @@ from scaler.wire.base import (
     read_number,
     show,
 )
+from scaler.wire.schedule import ScheduleExtensionWire
 
 
 def _read_share(value: object) -> str:
@@ -101,6 +102,8 @@ class ExtensionWire(WireModel):
     """Read by the process executor."""
     scaling_strategy: StrategyWire | None = None
     """Only with `triggerType: Event`."""
+    schedule: ScheduleExtensionWire | None = None
+    """Only with `triggerType: Schedule`."""
     refill: Flag = True
     """Whether an ended execution is replaced at once, without waiting for the next reading. Event jobs only."""
     secrets: tuple[SecretSourceWire, ...] = ()

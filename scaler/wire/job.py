@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
-from scaler.model.job import EventTrigger, Job, ManualTrigger, ScheduleTrigger, Template, Trigger
+from scaler.model.job import EventTrigger, Job, ManualTrigger, Template, Trigger
 from scaler.model.names import job_name_fault
 from scaler.model.secret import Secret
 from scaler.wire.base import ReadOnly, Text, WireModel, Word, show, without_nulls
@@ -18,6 +18,7 @@ from scaler.wire.configuration import ConfigurationWire, TriggerType
 from scaler.wire.document import document_text
 from scaler.wire.extension import ExtensionWire, StrategyWire
 from scaler.wire.faults import Node, WireFault, pydantic_faults, without_followers
+from scaler.wire.schedule import ScheduleExtensionWire
 from scaler.wire.template import TemplateWire
 from scaler.wire.trigger import EventWire, ScheduleWire
 
@@ -132,7 +133,7 @@ class JobWire(WireModel):
 def _trigger(config: ConfigurationWire, own: ExtensionWire) -> Trigger:
     chosen = config.trigger
     if isinstance(chosen, ScheduleWire):
-        return ScheduleTrigger(cron=chosen.cron_expression)
+        return (own.schedule or ScheduleExtensionWire()).to_model(chosen.cron_expression)
     if not isinstance(chosen, EventWire):
         return ManualTrigger()
     scale, strategy = chosen.scale, own.scaling_strategy or StrategyWire()
