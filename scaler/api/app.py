@@ -44,6 +44,7 @@ ROUTES = (
     web.get(_OURS, live.get_live),
     web.get(f"{_OURS}/decisions", live.decisions),
     web.get(f"{_OURS}/counts", live.counts),
+    web.post(f"{_OURS}/reset", live.reset),
     web.get(f"{_OURS}/executions/{{execution}}/logs", logs.stream_logs),
 )
 

@@ -44,3 +44,10 @@ async def counts(request: web.Request) -> web.Response:
     """Answer with the number of a job's kept executions by status."""
     job = job_view(request).job.name
     return web.json_response(counts_body(await request.app[STORE].status_counts(job)))
+
+
+async def reset(request: web.Request) -> web.Response:
+    """Forget a job's failures, and answer with the job as it lives then."""
+    name = job_view(request).job.name
+    await request.app[CONTROL].reset(name)
+    return web.json_response(job_body(request.app[CONTROL].job(name)), dumps=dumps)

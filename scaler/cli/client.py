@@ -178,6 +178,10 @@ class Client:
         """Give one job as it lives now."""
         return self._about_job(job, "GET", f"/scaler/jobs/{_segment(job)}")
 
+    def reset(self, job: str) -> Any:
+        """Forget a job's failures; gives the job as it lives then."""
+        return self._about_job(job, "POST", f"/scaler/jobs/{_segment(job)}/reset")
+
     def start(self, job: str, template: object = None) -> Any:
         """Start one execution; gives its id and name."""
         return self._about_job(job, "POST", self._arm(job, "start"), template)

@@ -29,12 +29,13 @@ _OVERRIDABLE = ("name", "image", "command", "args", "env", "resources")
         "list": ("scaler.cli.jobs:list_jobs", "List the jobs and how they are."),
         "show": ("scaler.cli.jobs:show", "Show one job."),
         "start": ("scaler.cli.jobs:start", "Start one execution of a job by hand."),
+        "reset": ("scaler.cli.jobs:reset", "Forget a job's failures: try at once what is held back."),
     },
     epilog="\b\nExamples:\n  scaler job list\n  scaler job start orders --wait\n",
 )
 @client_options
 def job() -> None:
-    """List, show and start jobs."""
+    """List, show, start and reset jobs."""
 
 
 def _condition(live: dict[str, Any], name: str) -> str:
@@ -209,6 +210,21 @@ def start(
         click.echo(started["name"])
     if wait:
         ctx.exit(_wait(client, name, started["name"]))
+
+
+@click.command(epilog="\b\nExamples:\n  scaler job reset orders\n  scaler job reset orders -o json\n")
+@client_options
+@click.argument("name", shell_complete=complete_job)
+def reset(name: str) -> None:
+    """Forget the failures of the job NAME: what its breaker holds back is tried at once.
+
+    With -o json: the job as it lives now.
+    """
+    live = connect().reset(name)
+    if wants_json():
+        render.print_json(live)
+    else:
+        click.echo(f"{live['name']}: failures are forgotten")
 
 
 def _wait(client: Client, job: str, execution: str) -> int:

@@ -29,6 +29,7 @@ _REASONS = {
     "UnknownCount": "a source could not be read, and an unknown count never counts as zero",
     "NoTarget": "no rule gave a target",
     "ExecutorUnavailable": "the executor did not answer",
+    "BackingOff": "executions failed lately, and their messages are held back a while",
     "Overlap": "an earlier scheduled execution had not ended",
     "Missed": "due times passed while nobody looked",
     "LaunchBackoff": "launches failed lately, and the next try waits a little",
@@ -64,6 +65,8 @@ def _bound_sentence(decision: dict[str, Any]) -> str | None:
         return f"The limit maxExecutions = {decision['maxExecutions']} held ({wanting} were waiting)."
     if bound == "minExecutions":
         return f"The floor minExecutions = {decision['minExecutions']} held."
+    if bound == "breaker":
+        return "The breaker held messages back whose executions failed ('scaler job reset' forgets that)."
     if bound == "claims":
         return "The number was cut to the work that no running execution holds yet."
     return None

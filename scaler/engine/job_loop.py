@@ -24,6 +24,7 @@ from scaler.model.execution import ExecutionState, ExecutionStatus
 from scaler.model.job import EventTrigger, Job
 from scaler.model.replica import ReplicaStatus
 from scaler.model.sample import PollFailure, Sample
+from scaler.planning import breaker
 from scaler.planning.plan import Counts, RuleReading, plan
 from scaler.planning.takings import Takings, observe
 from scaler.ports.clock import Clock
@@ -57,37 +58,52 @@ class JobLoop:
         self.job = job
         self.last_decision: Decision | None = None
         self.next_poll: datetime | None = None
+        self.breaker = breaker.CLOSED
         self._trigger = trigger
         self._ports = ports
         self._wake = asyncio.Event()
         self._looks: list[float] = []
         self._takings: dict[str, Takings] = {}
-        self._failures = 0
+        self._refill = False
         self._refusals = 0
         self._hold_until: datetime | None = None
 
     def execution_ended(self, state: ExecutionState) -> None:
         """Take note of the end of one of this job's event executions."""
         self._note_outcome(state)
-        strict = self._failures >= self._ports.limits.failures_before_strict
-        if not self._trigger.refill or strict:
+        if not self._trigger.refill:
             return
         now = self._ports.clock.monotonic()
-        self._looks = [now + pause for pause in self._ports.limits.look_again_s]
+        pauses = list(self._ports.limits.look_again_s)
+        tries = (self.breaker.until, breaker.next_try(self.breaker))
+        wall = self._ports.clock.now()
+        pauses += [max(0.0, (moment - wall).total_seconds()) for moment in tries if moment is not None]
+        self._looks = sorted(now + pause for pause in pauses)
+        self._refill = True
+        self._wake.set()
+
+    def reset_breaker(self) -> None:
+        """Forget failures: everything may be tried at once."""
+        self.breaker = breaker.CLOSED
+        self._refusals, self._hold_until = 0, None
+        self._looks = [self._ports.clock.monotonic()]
         self._wake.set()
 
     def _note_outcome(self, state: ExecutionState) -> None:
-        """Count failures in a row; refused launches hold new ones back for a growing time."""
-        if state.execution.status is not ExecutionStatus.FAILED:
-            self._failures = self._refusals = 0
-            self._hold_until = None
+        """Tell the breaker of ends; refused launches hold new ones back for a growing time."""
+        execution, now = state.execution, self._ports.clock.now()
+        if execution.status is ExecutionStatus.SUCCEEDED:
+            self.breaker = breaker.succeeded(self.breaker, now)
+            self._refusals, self._hold_until = 0, None
+        if execution.status is not ExecutionStatus.FAILED:
             return
-        self._failures += 1
-        refused = any(r.status is ReplicaStatus.FAILED and r.handle is None for r in state.replicas)
-        if refused:
+        if any(r.status is ReplicaStatus.FAILED and r.handle is None for r in state.replicas):
             self._refusals += 1
             pause = min(2.0**self._refusals, self._ports.limits.backoff_most_s)
-            self._hold_until = self._ports.clock.now() + timedelta(seconds=pause)
+            self._hold_until = now + timedelta(seconds=pause)
+            return
+        began = execution.started_at or execution.created_at
+        self.breaker = breaker.failed(self.breaker, now, (execution.ended_at or now) - began)
 
     async def run(self) -> None:
         """Poll at once, then on the cadence, until cancelled."""
@@ -119,7 +135,7 @@ class JobLoop:
         if wait > 0:
             self._looks[0] = now + wait
             return
-        first = len(self._looks) == len(self._ports.limits.look_again_s)
+        first, self._refill = self._refill, False
         self._looks.pop(0)
         await self._evaluate(sources, Occasion.REFILL if first else Occasion.LOOK_AGAIN, ticker)
 
@@ -139,7 +155,9 @@ class JobLoop:
         counts = self._ports.ledger.counts(self.job.name, now)
         readings = tuple(self._with_takings(item, counts) for item in readings)
         hold = self._hold(now)
+        self.breaker = breaker.at(self.breaker, now)
         planned = plan(self._trigger, readings, counts, now, hold=hold)
+        planned = breaker.brake(planned, self.breaker, now)
         decision = planned.decision(
             job=self.job.name, trigger=self._trigger, counts=counts, at=now, occasion=occasion
         )
@@ -151,6 +169,7 @@ class JobLoop:
                 "job.launch", job=self.job.name, launch=planned.launch, occasion=occasion.value,
                 formula=planned.formula,
             )  # fmt: skip
+            self.breaker = breaker.launched(self.breaker, planned.launch)
             await self._ports.start(self.job, planned.launch, decision_id)
 
     def _with_takings(self, item: RuleReading, counts: Counts) -> RuleReading:

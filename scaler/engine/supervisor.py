@@ -29,6 +29,7 @@ from scaler.model import names
 from scaler.model.execution import FINAL, Cause, ExecutionState
 from scaler.model.job import EventTrigger, Job, ScheduleTrigger, Template
 from scaler.model.secret import Secret
+from scaler.planning import breaker
 from scaler.ports.clock import Clock
 from scaler.ports.control import EngineHealth, JobView
 from scaler.ports.scaler import SessionPool
@@ -289,12 +290,13 @@ class Supervisor:
         counts = self._ledger.counts(job.name, now)
         loop = self._loops.get(job.name)
         decision = loop.last_decision if loop else None
+        state = breaker.at(loop.breaker, now) if isinstance(loop, JobLoop) else breaker.CLOSED
         return JobView(
             job=job,
             running=counts.running,
             pending=counts.pending,
             running_other=self._ledger.other(job.name),
-            conditions=conditions(job, decision, self._since, now),
+            conditions=conditions(job, decision, self._since, now, state),
             last_decision=decision,
             file_fault=self._file_faults.get(job.name),
             next_poll=loop.next_poll if loop else None,
@@ -314,6 +316,13 @@ class Supervisor:
     async def stop(self, job: str, execution_id: str) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is."""
         return await self._fleet.stop(job.lower(), execution_id)
+
+    async def reset(self, job: str) -> None:
+        """Forget a job's failures: what its breaker holds back may be tried at once."""
+        loop = self._loops.get(self._find(job).name)
+        if isinstance(loop, JobLoop):
+            loop.reset_breaker()
+            log.info("breaker.reset", job=loop.job.name)
 
     def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
         """Give the log lines of an execution's replicas, one replica after the other."""

@@ -7,20 +7,25 @@ from datetime import datetime
 
 from scaler.model.decision import Decision, Reason
 from scaler.model.job import EventTrigger, Job
+from scaler.planning.breaker import CLOSED, Breaker, Phase, explain
 from scaler.ports.control import Condition
 
 Since = dict[tuple[str, str], tuple[str, datetime]]
 """Per (job, condition type): the status and since when it has been so."""
 
 
-def conditions(job: Job, decision: Decision | None, since: Since, now: datetime) -> tuple[Condition, ...]:
-    """Derive `Ready` and `Active` (reasons as KEDA names them) and keep track of their changes."""
+def conditions(
+    job: Job, decision: Decision | None, since: Since, now: datetime, breaker: Breaker = CLOSED
+) -> tuple[Condition, ...]:
+    """Derive `Ready` and `Active` (reasons as KEDA names them) and `Healthy`, and keep track of their changes."""
     if not isinstance(job.trigger, EventTrigger):
         found = [("Ready", "True", "JobReady", "")]
     elif decision is None:
         found = [("Ready", "Unknown", "NotPolledYet", ""), ("Active", "Unknown", "NotPolledYet", "")]
     else:
         found = [_ready(decision), _active(decision)]
+    if isinstance(job.trigger, EventTrigger):
+        found.append(_healthy(breaker, now))
     return tuple(
         Condition(
             type=kind,
@@ -50,6 +55,11 @@ def _active(decision: Decision) -> tuple[str, str, str, str]:
     if any(r.error is not None for r in decision.rules):
         return "Active", "Unknown", "TriggerError", ""
     return "Active", "False", "ScalerNotActive", ""
+
+
+def _healthy(breaker: Breaker, now: datetime) -> tuple[str, str, str, str]:
+    status = "True" if breaker.phase is Phase.CLOSED else "False"
+    return "Healthy", status, breaker.phase.value, explain(breaker, now)
 
 
 def _changed(since: Since, job: str, kind: str, status: str, now: datetime) -> datetime:

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     UNKNOWN_COUNT = "UnknownCount"
     NO_TARGET = "NoTarget"
     LAUNCH_BACKOFF = "LaunchBackoff"
+    BACKING_OFF = "BackingOff"
     OVERLAP = "Overlap"
     MISSED = "Missed"
 
@@ -42,6 +43,7 @@ class Bound(StrEnum):
     MAX = "maxExecutions"
     MIN = "minExecutions"
     CLAIMS = "claims"
+    BREAKER = "breaker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

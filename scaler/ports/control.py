@@ -31,7 +31,7 @@ class JobView:
     Attributes:
         running, pending: its event executions (all / without a running replica yet).
         running_other: executions started by hand or schedule that have not ended.
-        conditions: `Ready` (can it be evaluated?) and `Active` (is there work?).
+        conditions: `Ready` (can it be evaluated?), `Active` (is there work?) and `Healthy` (do executions succeed?).
         file_fault: the text of a broken edit that was not applied, or None.
         next_poll: when it is evaluated next, if nothing happens before.
     """
@@ -87,6 +87,14 @@ class JobControl(Protocol):
 
         Raises:
             NotFound: no such job or execution.
+        """
+        ...
+
+    async def reset(self, job: str) -> None:
+        """Forget a job's failures: what the breaker holds back may be tried at once.
+
+        Raises:
+            NotFound: no such job.
         """
         ...
 

@@ -188,6 +188,7 @@ class FakeControl:
     views: dict[str, JobView] = field(default_factory=dict)
     started: list[tuple[str, Template | None]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    resets: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=lambda: ["one", "two", "three"])
     follow_until: asyncio.Event = field(default_factory=asyncio.Event)
     log_error: Exception | None = None
@@ -217,6 +218,9 @@ class FakeControl:
         state = make_state(manual_execution_name(job), job=job, status=self.outcome)
         self.store.states.insert(0, state)
         return state
+
+    async def reset(self, job: str) -> None:
+        self.resets.append(job)
 
     async def stop(self, job: str, execution_id: str) -> ExecutionState:
         state = await self.store.execution(job, execution_id)

@@ -66,6 +66,14 @@ async def test_a_live_job_tells_its_state(client: aiohttp.ClientSession, control
         assert [job["name"] for job in (await response.json())["value"]] == ["billing", "orders"]
 
 
+async def test_a_reset_answers_with_the_job(client: aiohttp.ClientSession, control: FakeControl) -> None:
+    async with client.post("/scaler/jobs/Orders/reset") as response:
+        assert (response.status, (await response.json())["name"]) == (200, "orders")
+    assert control.resets == ["orders"]
+    async with client.post("/scaler/jobs/nowhere/reset") as response:
+        assert response.status == 404
+
+
 async def test_decisions_are_told_whole_and_up_to_the_limit(
     client: aiohttp.ClientSession, store: FakeStore
 ) -> None:

@@ -50,6 +50,13 @@ def test_a_start_prints_the_name(run: Run, daemon: Daemon) -> None:
     assert daemon.control.started == [("orders", None)]
 
 
+def test_a_reset_says_that_failures_are_forgotten(run: Run, daemon: Daemon) -> None:
+    result = run("job", "reset", "Orders")
+    assert (result.exit_code, result.stdout) == (0, "orders: failures are forgotten\n")
+    assert daemon.control.resets == ["orders"]
+    assert run("job", "reset", "ordres").exit_code == 1
+
+
 def test_a_start_in_json_gives_id_and_name(run: Run, daemon: Daemon) -> None:
     body = json.loads(run("-o", "json", "job", "start", "orders").stdout)
     name = daemon.store.states[0].execution.id
