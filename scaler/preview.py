@@ -23,7 +23,8 @@ from scaler.model.decision import Decision, Occasion
 from scaler.model.job import EventTrigger, Job, ScaleRule
 from scaler.model.sample import Reading, Sample
 from scaler.observability.logs import configure_logs
-from scaler.planning.plan import Counts, plan
+from scaler.planning.counts import Counts
+from scaler.planning.plan import plan
 from scaler.ports.clock import Clock
 from scaler.ports.scaler import AnyScalerType, Scaler, ScalerContext
 from scaler.wire.rules import resolve_rule

@@ -37,6 +37,7 @@ def verdict_body(verdict: RuleVerdict) -> Body:
         "needed": verdict.needed,
         "error": verdict.error,
         "errorReason": verdict.error_reason,
+        "shares": verdict.shares,
     }
 
 
@@ -62,6 +63,8 @@ def decision_body(decision: Decision) -> Body:
         "reason": decision.reason.value,
         "formula": decision.formula,
         "message": decision.message,
+        "handed": list(decision.handed),
+        "held": list(decision.held),
     }
 
 

@@ -86,6 +86,7 @@ def show(job: str, execution: str) -> None:
             ("Duration", render.ran_for(properties)),
             ("Image", containers[0].get("image")),
             ("Command", " ".join(words)),
+            *([("Share", properties["share"])] if "share" in properties else []),
         ]
     )
     click.echo()

@@ -12,6 +12,9 @@ from scaler.cli import render
 from scaler.cli.complete import complete_job
 from scaler.cli.options import client_options, connect, wants_json
 
+MOST_KEYS = 20
+"""Shares that a sentence names."""
+
 _OCCASIONS = {
     "Tick": "on schedule",
     "Refill": "because an execution ended",
@@ -55,6 +58,8 @@ def rule_sentence(rule: dict[str, Any]) -> str:
     if not rule["active"]:
         return f"{text}: not active."
     executions = _count(rule["needed"] or 0, "execution")
+    if rule.get("shares") is not None:
+        return f"{text}: active; work in {rule['needed']} of {_count(rule['shares'], 'share')}, an execution each."
     return f"{text}: active; at {_number(rule['target'])} per execution that is {executions}."
 
 
@@ -70,6 +75,14 @@ def _bound_sentence(decision: dict[str, Any]) -> str | None:
     if bound == "claims":
         return "The number was cut to the work that no running execution holds yet."
     return None
+
+
+def _share_sentences(decision: dict[str, Any]) -> Iterator[str]:
+    """Say which parts of a source were handed out, and which are in an execution's hands."""
+    for keys, what in ((decision.get("handed"), "Handed out"), (decision.get("held"), "Held already")):
+        if keys:
+            more = f" and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
+            yield f"{what}: {', '.join(keys[:MOST_KEYS])}{more}."
 
 
 def _outcome(decision: dict[str, Any]) -> str:
@@ -96,6 +109,7 @@ def sentences(decision: dict[str, Any], *, outcome: bool = True) -> Iterator[str
     if decision["formula"] not in ("", "none"):
         combined = f", rules combined by {decision['combine']}" if len(decision["rules"]) > 1 else ""
         yield f"Strategy {decision['strategy']}{combined}: {decision['formula']}"
+    yield from _share_sentences(decision)
     bound = _bound_sentence(decision)
     if bound:
         yield bound

@@ -20,6 +20,7 @@ from scaler.wire.base import parse_memory, read_number, read_text
 from scaler.wire.faults import Node, Path, WireFault, where
 from scaler.wire.job import JobReading, read_job
 from scaler.wire.rules import check_rule, container_env
+from scaler.wire.shares import check_shares
 
 _GIB = 1 << 30
 
@@ -166,9 +167,11 @@ def _rule_faults(root: Node, secrets: SecretsReading, context: LoadContext) -> l
         if not node["type"].text:
             continue
         rule = _rule(node)
-        _resolved, found = check_rule(rule, secrets=secrets.values, env=env, registry=context.scalers)
+        resolved, found = check_rule(rule, secrets=secrets.values, env=env, registry=context.scalers)
         incomplete = bool(secrets.faults) or any(ref.secret not in secrets.values for ref in rule.auth)
         incomplete |= node["auth"].is_set and not isinstance(node["auth"].value, list)
+        parameter = resolved[0].shares(resolved[1]) if resolved else None
+        faults += check_shares(root, node, parameter) if parameter else ()
         for fault in found:
             if incomplete and not fault.at_key and fault.path != ("type",):
                 continue

@@ -25,6 +25,7 @@ from scaler.model.execution import Cause, Execution, ExecutionState
 from scaler.model.job import Job, Template
 from scaler.model.replica import Replica, ReplicaSpec
 from scaler.model.secret import Secret
+from scaler.model.share import Share
 from scaler.planning.advance import Begun, advance
 from scaler.ports.clock import Clock
 from scaler.ports.store import Store
@@ -70,6 +71,7 @@ class Fleet:
         *,
         template: Template | None = None,
         decision_id: int | None = None,
+        share: Share | None = None,
     ) -> ExecutionState:
         """Make the state of a new execution, its first replicas included; nothing is recorded yet."""
         now = self.ports.clock.now()
@@ -86,6 +88,7 @@ class Fleet:
             replica_completion_count=job.replica_completion_count,
             created_at=now,
             decision_id=decision_id,
+            share=share,
         )
         fresh = ExecutionState(execution=execution)
         self._secrets[name] = job.secrets

@@ -24,8 +24,10 @@ from scaler.model.execution import ExecutionState, ExecutionStatus
 from scaler.model.job import EventTrigger, Job
 from scaler.model.replica import ReplicaStatus
 from scaler.model.sample import PollFailure, Sample
+from scaler.model.share import Share
 from scaler.planning import breaker
-from scaler.planning.plan import Counts, RuleReading, plan
+from scaler.planning.counts import Counts
+from scaler.planning.plan import RuleReading, plan
 from scaler.planning.takings import Takings, observe
 from scaler.ports.clock import Clock
 from scaler.ports.store import Store
@@ -38,7 +40,7 @@ SHORTEST_REST_S = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPorts:
-    """What every job loop shares."""
+    """What every job loop shares. `start` gets one entry for each execution to start: its share, if it has one."""
 
     clock: Clock
     limits: Limits
@@ -47,7 +49,7 @@ class LoopPorts:
     faults: FaultLog
     pace: Pace
     sources: SourcePorts
-    start: Callable[[Job, int, int], Awaitable[None]]
+    start: Callable[[Job, tuple[Share | None, ...], int], Awaitable[None]]
     late: Callable[[float], None]
 
 
@@ -170,7 +172,7 @@ class JobLoop:
                 formula=planned.formula,
             )  # fmt: skip
             self.breaker = breaker.launched(self.breaker, planned.launch)
-            await self._ports.start(self.job, planned.launch, decision_id)
+            await self._ports.start(self.job, planned.launches, decision_id)
 
     def _with_takings(self, item: RuleReading, counts: Counts) -> RuleReading:
         """Add what this and earlier readings of a ready count tell of messages in live executions' hands."""

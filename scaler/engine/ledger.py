@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from scaler.model.execution import Cause, ExecutionState
+from scaler.model.execution import Cause, Execution, ExecutionState
 from scaler.model.replica import ReplicaStatus
-from scaler.planning.plan import Counts
+from scaler.planning.counts import Counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """When an event execution ended, and the key of the share that it had, if any."""
+
+    at: datetime
+    share: str | None = None
+
+    @classmethod
+    def of(cls, execution: Execution) -> End | None:
+        """Read it off a record; None if it has not ended, or was started by hand or schedule."""
+        if execution.cause is not Cause.EVENT or not execution.is_final or execution.ended_at is None:
+            return None
+        return cls(at=execution.ended_at, share=execution.share.key if execution.share else None)
 
 
 class Ledger:
@@ -19,7 +35,7 @@ class Ledger:
 
     def __init__(self, *, ended_kept_s: float) -> None:
         self._live: dict[str, dict[str, ExecutionState]] = {}
-        self._ended: dict[str, deque[datetime]] = {}
+        self._ended: dict[str, deque[End]] = {}
         self._forgotten: Counter[str] = Counter()
         self._kept = timedelta(seconds=ended_kept_s)
 
@@ -30,25 +46,29 @@ class Ledger:
         if not execution.is_final:
             live[execution.id] = state
             return
-        if live.pop(execution.id, None) and execution.cause is Cause.EVENT and execution.ended_at:
-            self._ended.setdefault(execution.job, deque()).append(execution.ended_at)
+        end = End.of(execution)
+        if live.pop(execution.id, None) and end:
+            self._ended.setdefault(execution.job, deque()).append(end)
 
-    def recall(self, job: str, ended: Iterable[datetime]) -> None:
-        """Take in when event executions of a former process ended, before any of this one does."""
-        self._ended.setdefault(job, deque()).extendleft(sorted(ended, reverse=True))
+    def recall(self, job: str, ended: Iterable[End]) -> None:
+        """Take in which event executions of a former process ended, before any of this one does."""
+        newest_first = sorted(ended, key=lambda end: end.at, reverse=True)
+        self._ended.setdefault(job, deque()).extendleft(newest_first)
 
     def counts(self, job: str, now: datetime) -> Counts:
         """Count a job's event executions."""
         states = [s for s in self._of(job) if s.execution.cause is Cause.EVENT]
         ended = self._ended.get(job, deque())
-        while ended and now - ended[0] > self._kept:
+        while ended and now - ended[0].at > self._kept:
             ended.popleft()
             self._forgotten[job] += 1
         return Counts(
             running=len(states),
             pending=sum(map(_is_pending, states)),
-            ended=tuple(ended),
+            ended=tuple(end.at for end in ended),
             forgotten=self._forgotten[job],
+            held=frozenset(s.execution.share.key for s in states if s.execution.share),
+            released=tuple((end.share, end.at) for end in ended if end.share is not None),
         )
 
     def other(self, job: str) -> int:

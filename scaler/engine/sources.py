@@ -162,9 +162,12 @@ class RuleSource:
 def _checked(sample: Sample, started: datetime) -> Reading:
     """Refuse nonsense, and date the reading if the scaler did not."""
     figures = [sample.value] if sample.taken is None else [sample.value, sample.taken]
+    figures += [share.value for share in sample.shares or ()]
     if any(math.isnan(f) or math.isinf(f) or f < 0 for f in figures):
         return PollFailure(reason="BadValue", message=f"the source answered {sample.value:g}, not a count")
     if sample.target is not None and not 0 < sample.target < math.inf:
         text = f"the source answered a target of {sample.target:g}; it must be above 0"
         return PollFailure(reason="BadValue", message=text)
+    if len({share.key for share in sample.shares or ()}) < len(sample.shares or ()):
+        return PollFailure(reason="BadValue", message="the source told two shares by one key")
     return sample if sample.as_of is not None else replace(sample, as_of=started)

@@ -21,6 +21,7 @@ def build_spec(
     """
     execution, container = state.execution, state.execution.template.container
     env = {v.name: _value(v.value, v.secret_ref, secrets) for v in container.env}
+    env |= {name: Secret(value) for name, value in (execution.share.env if execution.share else ())}
     env |= {
         "CONTAINER_APP_JOB_NAME": Secret(execution.job),
         "CONTAINER_APP_JOB_EXECUTION_NAME": Secret(execution.id),

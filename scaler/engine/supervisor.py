@@ -18,7 +18,7 @@ from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
 from scaler.engine.fleet import Fleet, FleetPorts
 from scaler.engine.job_loop import JobLoop, LoopPorts
-from scaler.engine.ledger import Ledger
+from scaler.engine.ledger import End, Ledger
 from scaler.engine.limits import Limits
 from scaler.engine.pace import Pace
 from scaler.engine.schedule_loop import ScheduleLoop, SchedulePorts
@@ -29,6 +29,7 @@ from scaler.model import names
 from scaler.model.execution import FINAL, Cause, ExecutionState
 from scaler.model.job import EventTrigger, Job, ScheduleTrigger, Template
 from scaler.model.secret import Secret
+from scaler.model.share import Share
 from scaler.planning import breaker
 from scaler.ports.clock import Clock
 from scaler.ports.control import EngineHealth, JobView
@@ -186,9 +187,8 @@ class Supervisor:
         self._recalled.add(job)
         oldest = self._started_at - timedelta(seconds=self._ports.limits.ended_kept_s)
         page = await self._ports.store.executions(job, limit=ENDS_RECALLED, statuses=FINAL)
-        found = (s.execution for s in page.items if s.execution.cause is Cause.EVENT)
-        ends = (e.ended_at for e in found if e.ended_at is not None)
-        self._ledger.recall(job, [at for at in ends if oldest <= at < self._started_at])
+        ends = [end for state in page.items if (end := End.of(state.execution))]
+        self._ledger.recall(job, [end for end in ends if oldest <= end.at < self._started_at])
 
     async def delete(self, name: str) -> None:
         """Forget a job; executions that run go on to their end."""
@@ -240,10 +240,13 @@ class Supervisor:
         self._late.append(seconds)
         self._ticks += 1
 
-    async def _start_many(self, job: Job, count: int, decision_id: int) -> None:
-        new = [names.event_execution_name(job.name) for _ in range(count)]
+    async def _start_many(self, job: Job, shares: tuple[Share | None, ...], decision_id: int) -> None:
+        new = [(names.event_execution_name(job.name), share) for share in shares]
         await self._fleet.begin(
-            [self._fleet.new(job, Cause.EVENT, name, decision_id=decision_id) for name in new]
+            [
+                self._fleet.new(job, Cause.EVENT, name, decision_id=decision_id, share=share)
+                for name, share in new
+            ]
         )
 
     def _schedule_ports(self) -> SchedulePorts:

@@ -50,7 +50,8 @@ class Bound(StrEnum):
 class RuleVerdict:
     """What one rule said. `error` None means that the figures are real; else they are None.
 
-    `needed` is the rule alone, in executions: ceil(value / target), 0 while not active.
+    `needed` is the rule alone, in executions: ceil(value / target), or how many of its shares have work; 0 while
+    not active. `shares` is how many shares the source told; None if it has none.
     """
 
     name: str
@@ -62,6 +63,7 @@ class RuleVerdict:
     needed: int | None = None
     error: str | None = None
     error_reason: str | None = None
+    shares: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,8 @@ class Decision:
         waiting: wanted executions that nothing live covers, before `maxExecutions`.
         launch: how many were started.
         formula: the arithmetic, with its numbers, for people.
+        handed: keys of the shares that were handed to the executions started.
+        held: keys of shares with work that an execution had already, or had after the reading began.
     """
 
     job: str
@@ -96,4 +100,6 @@ class Decision:
     reason: Reason
     formula: str
     message: str
+    handed: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     id: int | None = None

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from scaler.model.job import Template
 from scaler.model.replica import Replica
+from scaler.model.share import Share
 
 
 class Cause(StrEnum):
@@ -57,7 +58,8 @@ class Execution:
     """The record of one execution; limits are copied, so that a later edit of the job changes nothing.
 
     `verdict` is set as soon as the outcome is certain; `status` becomes final only when every replica has
-    ended, so that "final" always means "nothing of it runs".
+    ended, so that "final" always means "nothing of it runs". `share` is the part of the source that it was
+    handed, as it was when the execution was begun; None if it may take from all of it.
     """
 
     id: str
@@ -78,6 +80,7 @@ class Execution:
     reason: str = ""
     message: str = ""
     decision_id: int | None = None
+    share: Share | None = None
 
     @property
     def is_final(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from scaler.model.share import Share
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -21,6 +23,8 @@ class Sample:
             lag). None: the start of the poll; the poller fills it in.
         target: messages one execution is expected to take, > 0, where only the source knows it. None: the
             target of the rule's parameters holds.
+        shares: parts of the source that are handed out one by one, each to one execution at a time; keys are
+            unique. None: an execution may take from all of it.
     """
 
     value: float
@@ -29,6 +33,7 @@ class Sample:
     taken: float | None = None
     as_of: datetime | None = None
     target: float | None = None
+    shares: tuple[Share, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from scaler.model.decision import Bound, Reason
-from scaler.planning.plan import Plan
+from scaler.planning.answer import Plan
 
 LONGEST_PAUSE = timedelta(seconds=300)
 FREE_LAUNCHES = 3
@@ -147,7 +147,10 @@ def brake(plan: Plan, breaker: Breaker, now: datetime) -> Plan:
     message = f"{explain(breaker, now)}; {plan.message}"
     reason = plan.reason if launch else Reason.BACKING_OFF
     formula = f"{plan.formula}; {breaker.suspects} suspect, credit {max(0, breaker.credit)} -> {launch}"
-    return replace(plan, launch=launch, bound=Bound.BREAKER, reason=reason, message=message, formula=formula)
+    return replace(
+        plan, launch=launch, bound=Bound.BREAKER, reason=reason, message=message, formula=formula,
+        handed=plan.handed[:launch],
+    )  # fmt: skip
 
 
 def explain(breaker: Breaker, now: datetime) -> str:

@@ -2,19 +2,23 @@
 
 `auto` (ours) weighs each reading against the executions that were live when the poll began, so that no
 message gets a second execution and no slot stays empty beside a waiting message. The other strategies are
-KEDA's. Rules are turned into executions before they are combined. Every answer carries its reason.
+KEDA's. A source that tells its shares has them handed out one by one (`shares`). Rules are turned into
+executions before they are combined. Every answer carries its reason (`answer`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from scaler.model.decision import Bound, Decision, Occasion, Reason, RuleVerdict
+from scaler.model.decision import Bound, Reason, RuleVerdict
 from scaler.model.job import Combine, EventTrigger, ScaleRule, StrategyName
 from scaler.model.sample import PollFailure, Reading, Sample
 from scaler.planning import strategies
+from scaler.planning.answer import Plan, answer, nothing
+from scaler.planning.counts import Counts
+from scaler.planning.shares import Allotment, allot
 
 MOST_UNITS = 1_000_000_000
 """No answer asks for more: a source may say any number, and no room is larger."""
@@ -36,72 +40,6 @@ class RuleReading:
     seen_held: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """This job's event executions, from our own records.
-
-    Attributes:
-        running: not ended, the starting ones included.
-        pending: those of them that have no running replica yet.
-        ended: when recent ones were seen to end; must reach back as far as any source lags. One may be put in
-            late, with a moment that lies before a reading that was taken into account without it.
-        forgotten: how many more ended, before all of those.
-    """
-
-    running: int
-    pending: int
-    ended: tuple[datetime, ...] = ()
-    forgotten: int = 0
-
-    def ended_since(self, moment: datetime) -> int:
-        """How many ended at or after a moment."""
-        return sum(1 for at in self.ended if at >= moment)
-
-    def ended_until(self, moment: datetime) -> int:
-        """How many ended up to a moment, since counting began."""
-        return self.forgotten + sum(1 for at in self.ended if at <= moment)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How many to launch, and why."""
-
-    launch: int
-    wanted: int
-    waiting: int
-    bound: Bound
-    reason: Reason
-    formula: str
-    message: str
-    verdicts: tuple[RuleVerdict, ...]
-    ended_since: int = 0
-
-    def decision(
-        self, *, job: str, trigger: EventTrigger, counts: Counts, at: datetime, occasion: Occasion
-    ) -> Decision:
-        """The record of this plan."""
-        return Decision(
-            job=job,
-            at=at,
-            occasion=occasion,
-            rules=self.verdicts,
-            strategy=trigger.strategy.name,
-            combine=trigger.combine,
-            min_executions=trigger.min_executions,
-            max_executions=trigger.max_executions,
-            running=counts.running,
-            pending=counts.pending,
-            ended_since=self.ended_since,
-            wanted=self.wanted,
-            waiting=self.waiting,
-            launch=self.launch,
-            bound=self.bound,
-            reason=self.reason,
-            formula=self.formula,
-            message=self.message,
-        )
-
-
 def plan(
     trigger: EventTrigger,
     readings: tuple[RuleReading, ...],
@@ -114,7 +52,8 @@ def plan(
 
     Promises: launch >= 0; running + launch <= max whenever launch > 0; nothing is launched when no rule
     could be read, or when a rule is unknown whose number could only lower the answer (`min`, `avg`);
-    without an active rule only up to the minimum.
+    without an active rule only up to the minimum. A source that tells its shares has no minimum, and each of its
+    executions gets a share that nobody holds; a job with such a rule has this rule only, which `wire` sees to.
     """
     verdicts = tuple(_verdict(r) for r in readings)
     failed = [v for v in verdicts if v.error is not None]
@@ -122,25 +61,15 @@ def plan(
     if not known or (failed and trigger.combine in (Combine.MIN, Combine.AVG)):
         names = ", ".join(f"{v.name}: {v.error}" for v in failed) or "no rule"
         message = f"nothing is launched on an unknown count ({names})"
-        return _nothing(verdicts, Reason.UNKNOWN_COUNT, message)
+        return nothing(verdicts, Reason.UNKNOWN_COUNT, message)
     if hold is not None:
-        return _nothing(verdicts, Reason.LAUNCH_BACKOFF, hold)
+        return nothing(verdicts, Reason.LAUNCH_BACKOFF, hold)
+    shared = tuple(r.reading for r in known if isinstance(r.reading, Sample) and r.reading.shares is not None)
+    if shared:
+        return _hand_out(trigger, shared, counts, now, verdicts)
     if trigger.strategy.name is StrategyName.AUTO:
         return _auto(trigger, known, counts, now, verdicts)
     return _keda(trigger, known, counts, verdicts)
-
-
-def _nothing(verdicts: tuple[RuleVerdict, ...], reason: Reason, message: str) -> Plan:
-    return Plan(
-        launch=0,
-        wanted=0,
-        waiting=0,
-        bound=Bound.NONE,
-        reason=reason,
-        formula="none",
-        message=message,
-        verdicts=verdicts,
-    )
 
 
 def _verdict(item: RuleReading) -> RuleVerdict:
@@ -160,8 +89,15 @@ def _verdict(item: RuleReading) -> RuleVerdict:
         taken=reading.taken,
         active=reading.active,
         target=item.target,
-        needed=_units(reading.value, item.target) if reading.active else 0,
+        needed=_needed(reading, item.target) if reading.active else 0,
+        shares=None if reading.shares is None else len(reading.shares),
     )
+
+
+def _needed(sample: Sample, target: float) -> int:
+    if sample.shares is not None:
+        return sum(share.value > 0 for share in sample.shares)
+    return _units(sample.value, target)
 
 
 def _units(value: float, target: float) -> int:
@@ -169,6 +105,46 @@ def _units(value: float, target: float) -> int:
     if target <= 0 or value <= 0:
         return 0
     return max(1, math.ceil(round(min(value / target, MOST_UNITS), 6)))
+
+
+# --- shares ---------------------------------------------------------------------------------------------
+
+
+def _hand_out(
+    trigger: EventTrigger,
+    samples: tuple[Sample, ...],
+    counts: Counts,
+    now: datetime,
+    verdicts: tuple[RuleVerdict, ...],
+) -> Plan:
+    as_of = min(sample.as_of or now for sample in samples)
+    shares = [share for sample in samples if sample.active for share in sample.shares or ()]
+    found = allot(shares, counts, most=trigger.max_executions, as_of=as_of)
+    launch = len(found.handed)
+    formula = (
+        f"{found.wanted} shares with work - {len(found.held)} held = {launch + len(found.left)}; "
+        f"{counts.running} live, max({trigger.max_executions}) -> {launch}"
+    )
+    made = answer(
+        verdicts, counts, launch=launch, wanted=found.wanted, waiting=launch + len(found.left), floor=0,
+        room=max(0, trigger.max_executions - counts.running), formula=formula,
+        ended_since=counts.ended_since(as_of),
+    )  # fmt: skip
+    made = replace(made, handed=found.handed, held=tuple(share.key for share in found.held))
+    return _explained(made, found, counts)
+
+
+def _explained(made: Plan, found: Allotment, counts: Counts) -> Plan:
+    """Put right what only a job without shares would say."""
+    if found.unshared and found.left:
+        message = (
+            f"{found.unshared} executions that were handed no share may work on any; waiting for their end"
+        )
+        return replace(made, bound=Bound.CLAIMS, reason=Reason.ALL_CLAIMED, message=message)
+    if made.reason is Reason.ALL_CLAIMED:
+        message = f"every share with work has its execution ({counts.running} live)"
+        return replace(made, message=message)
+    return made
 
 
 # --- auto -----------------------------------------------------------------------------------------------
@@ -242,7 +218,7 @@ def _auto(
         f"{wanted} - {counts.running} live - {ended_since} just ended = {wanted - claims}; "
         f"min({trigger.min_executions}) max({trigger.max_executions}) -> {launch}"
     )
-    return _answer(
+    return answer(
         verdicts, counts, launch=launch, wanted=wanted, waiting=waiting, floor=floor, room=room,
         formula=formula, ended_since=ended_since,
     )  # fmt: skip
@@ -264,65 +240,6 @@ def _combine(how: Combine, active: list[_Weighed], claims: int, *, held: int) ->
     return max(gross) if how is Combine.MAX else min(gross)
 
 
-def _answer(
-    verdicts: tuple[RuleVerdict, ...],
-    counts: Counts,
-    *,
-    launch: int,
-    wanted: int,
-    waiting: int,
-    floor: int,
-    room: int,
-    formula: str,
-    ended_since: int,
-) -> Plan:
-    """Name the bound that held and the reason; the numbers are decided already."""
-    bound = Bound.NONE
-    if max(waiting, floor) > launch:
-        bound = Bound.MAX
-    elif launch and floor >= waiting and floor == launch and floor > 0 and waiting < floor:
-        bound = Bound.MIN
-    elif launch == 0 and wanted > 0:
-        bound = Bound.CLAIMS
-    reason, message = _reason(verdicts, counts, launch, wanted, bound, room)
-    return Plan(
-        launch=launch,
-        wanted=wanted,
-        waiting=waiting,
-        bound=bound,
-        reason=reason,
-        formula=formula,
-        message=message,
-        verdicts=verdicts,
-        ended_since=ended_since,
-    )
-
-
-def _reason(
-    verdicts: tuple[RuleVerdict, ...], counts: Counts, launch: int, wanted: int, bound: Bound, room: int
-) -> tuple[Reason, str]:
-    read = [v for v in verdicts if v.error is None]
-    left_out = "".join(f"; rule {v.name} left out: {v.error}" for v in verdicts if v.error is not None)
-    if launch and bound is Bound.MIN:
-        return Reason.MIN_EXECUTIONS, f"launch {launch} to keep minExecutions{left_out}"
-    if launch:
-        cut = ", as many as maxExecutions leaves room for" if bound is Bound.MAX else ""
-        return Reason.LAUNCHED, f"launch {launch}{cut}{left_out}"
-    if bound is Bound.MAX:
-        return Reason.AT_MAX, f"{counts.running} executions live: maxExecutions is reached{left_out}"
-    if not any(v.active for v in read):
-        if left_out:
-            return Reason.UNKNOWN_COUNT, f"the rules that could be read hold no work{left_out}"
-        if any(v.value for v in read):
-            return Reason.BELOW_ACTIVATION, f"no rule is above its activation threshold{left_out}"
-        return Reason.NO_WORK, f"the sources are empty{left_out}"
-    if wanted == 0 and any(v.value and not v.target for v in read):
-        return Reason.NO_TARGET, f"a target of 0 asks for no execution{left_out}"
-    if room == 0:
-        return Reason.AT_MAX, f"{counts.running} executions live: maxExecutions is reached{left_out}"
-    return Reason.ALL_CLAIMED, f"every message has its execution ({counts.running} live){left_out}"
-
-
 # --- KEDA ------------------------------------------------------------------------------------------------
 
 
@@ -337,7 +254,7 @@ def _keda(
     if counts.running < low:
         launch = min(low - counts.running, room)
         formula = f"minExecutions {low} - live {counts.running}"
-        return _answer(
+        return answer(
             verdicts, counts, launch=launch, wanted=wanted, waiting=0, floor=launch, room=room,
             formula=formula, ended_since=0,
         )  # fmt: skip
@@ -348,7 +265,7 @@ def _keda(
     asked = min(scale_to, max(effective, 0))
     launch = min(asked, room)
     waiting = max(asked, wanted - demand.live if launch == room else 0)
-    return _answer(
+    return answer(
         verdicts, counts, launch=launch, wanted=wanted, waiting=waiting, floor=0, room=room,
         formula=f"{formula}, at most {room} to maxExecutions -> {launch}", ended_since=0,
     )  # fmt: skip

@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from scaler.planning.plan import Counts
+from scaler.planning.counts import Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,8 @@ class ScalerType(Generic[M]):
         source: the address without secrets, by which polls are paced and faults are grouped.
         check: faults that only the metadata and the identity together show; texts, or nothing.
         summary: one line for `scaler scalers`.
+        shares: the parameter by which the metadata asks that samples carry shares, or None; a job with such a
+            rule has no other rule.
     """
 
     metadata: type[M]
@@ -92,6 +94,7 @@ class ScalerType(Generic[M]):
     source: Callable[[M], str]
     summary: str
     check: Callable[[M, str | None], tuple[str, ...]] = field(default=lambda _meta, _identity: ())
+    shares: Callable[[M], str | None] = field(default=lambda _meta: None)
 
 
 AnyScalerType = ScalerType[Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from scaler.model.share import Share
 from scaler.scalers._kafka_round import PartitionState
 
 Place = tuple[str, int]
@@ -22,6 +23,7 @@ class LagRules:
     only_with_lag: bool
     even: bool
     exclude_persistent: bool
+    assign: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ def bounded(lags: Iterable[int], rules: LagRules) -> int:
     """Apply what limits executions to the partitions they can work on."""
     known = list(lags)
     total, partitions = sum(known), len(known)
+    if rules.assign:  # each partition has its own execution: nothing is to be bounded
+        return total
     if rules.even and total:
         return rules.threshold * _even(total, partitions, rules.threshold)
     if rules.only_with_lag:
@@ -80,6 +84,21 @@ class LagMeter:
             }
         value = bounded(counted, self._rules)
         return Lag(value=float(value), active=sum(full) > self._rules.activation)
+
+    def shares(self, states: tuple[PartitionState, ...], group: str) -> tuple[Share, ...]:
+        """Give each partition as a share of its own; its variables say what to assign, and where to commit."""
+        return tuple(
+            Share(
+                key=f"{state.topic}/{state.partition}",
+                value=float(partition_lag(state, self._rules)),
+                env=(
+                    ("SCALER_KAFKA_TOPIC", state.topic),
+                    ("SCALER_KAFKA_PARTITION", str(state.partition)),
+                    ("SCALER_KAFKA_GROUP", group),
+                ),
+            )
+            for state in states
+        )
 
     def _is_stuck(self, state: PartitionState) -> bool:
         """Tell whether messages waited here before, and nothing was committed since."""

@@ -96,3 +96,18 @@ def _parse_server(item: str) -> Address:
     if not host or any(mark in host for mark in " /@") or not 0 < number < 65536:
         raise ValueError(f"got '{item}'; write host:port, several with commas")
     return host, number
+
+
+def read_extensions(text: str) -> tuple[tuple[str, str], ...]:
+    """Read `key=value,key=value`.
+
+    Raises:
+        ValueError: an item is no such pair, by RFC 7628.
+    """
+    pairs = []
+    for item in (part.strip() for part in text.split(",") if part.strip()):
+        key, equals, value = item.partition("=")
+        if not equals or not key.isalpha() or key == "auth" or not value.isprintable():
+            raise ValueError("write key=value,key=value; a key has letters only and is not 'auth'")
+        pairs.append((key, value))
+    return tuple(pairs)

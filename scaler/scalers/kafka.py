@@ -19,7 +19,7 @@ from scaler.errors import ConfigError, PollError
 from scaler.model.sample import Sample
 from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
 from scaler.scalers._kafka_lag import LagMeter, LagRules
-from scaler.scalers._kafka_login import Cluster, Sasl, TokenSource, parse_servers
+from scaler.scalers._kafka_login import Cluster, Sasl, TokenSource, parse_servers, read_extensions
 from scaler.scalers._kafka_round import Question
 from scaler.scalers._kafka_session import KafkaSession, open_session
 from scaler.scalers._tls import Tls
@@ -114,6 +114,10 @@ class Metadata(TriggerMetadata):
     partition_limitation: Annotated[str, AfterValidator(_check_partitions)] = Field(
         default="", description="Only these partitions, such as `1,3,5-8`; not used without `topic`"
     )
+    assign_partitions: KedaBool = Field(
+        default=False,
+        description="Ours: hand each execution a partition of its own, see below; needs `topic`",
+    )
     version: Annotated[str, AfterValidator(_check_version)] = Field(
         default="1.0.0", description="Checked and not used: the client and the broker agree by themselves"
     )
@@ -201,6 +205,7 @@ class Metadata(TriggerMetadata):
             only_with_lag=self.limit_to_partitions_with_lag,
             even=self.ensure_even_distribution_of_partitions,
             exclude_persistent=self.exclude_persistent_lag,
+            assign=self.assign_partitions,
         )
 
     @property
@@ -229,21 +234,6 @@ class Metadata(TriggerMetadata):
         return TokenSource(uri=self.oauth_token_endpoint_uri, scopes=self.scopes, extensions=pairs)
 
 
-def read_extensions(text: str) -> tuple[tuple[str, str], ...]:
-    """Read `key=value,key=value`.
-
-    Raises:
-        ValueError: an item is no such pair, by RFC 7628.
-    """
-    pairs = []
-    for item in (part.strip() for part in text.split(",") if part.strip()):
-        key, equals, value = item.partition("=")
-        if not equals or not key.isalpha() or key == "auth" or not value.isprintable():
-            raise ValueError("write key=value,key=value; a key has letters only and is not 'auth'")
-        pairs.append((key, value))
-    return tuple(pairs)
-
-
 def _given(secret: SecretStr) -> bool:
     return bool(secret.get_secret_value())
 
@@ -257,11 +247,31 @@ def _bound_faults(meta: Metadata) -> list[str]:
         faults.append("limitToPartitionsWithLag and ensureEvenDistributionOfPartitions: give one of the two")
     if not meta.topic:
         needing = {
+            "assignPartitions": meta.assign_partitions,
             "limitToPartitionsWithLag": limited,
             "ensureEvenDistributionOfPartitions": even,
             "fullMetadata false": not meta.full_metadata,
         }
         faults += [f"{what}: needs topic" for what, is_used in needing.items() if is_used]
+    return faults + _assign_faults(meta)
+
+
+def _assign_faults(meta: Metadata) -> list[str]:
+    """Refuse what would start executions without a message, or leave a partition without any for ever."""
+    if not meta.assign_partitions:
+        return []
+    against = {
+        "allowIdleConsumers": meta.allow_idle_consumers,
+        "ensureEvenDistributionOfPartitions": meta.ensure_even_distribution_of_partitions,
+        "excludePersistentLag": meta.exclude_persistent_lag,
+    }
+    faults = [
+        f"assignPartitions and {key}: give one of the two" for key, is_used in against.items() if is_used
+    ]
+    if meta.offset_reset_policy == "latest" and not meta.scale_to_zero_on_invalid_offset:
+        faults.append(
+            "assignPartitions: needs offsetResetPolicy earliest, or an untouched partition counts 1"
+        )
     return faults
 
 
@@ -318,6 +328,7 @@ class ConsumerLag:
         self._session = session
         self._question = meta.question
         self._meter = LagMeter(meta.rules)
+        self._assigns = meta.assign_partitions
         self._timeout_s = context.timeout_s
         self._note = context.note_request
         self._source = source(meta)
@@ -331,7 +342,13 @@ class ConsumerLag:
             text = f"{self._source}: no answer within {self._timeout_s:g} s; is a broker overloaded?"
             raise PollError(text, reason="Timeout") from exc
         lag = self._meter.measure(reading.partitions)
-        return Sample(value=lag.value, active=lag.active, includes_taken=True, as_of=reading.asked_at)
+        return Sample(
+            value=lag.value,
+            active=lag.active,
+            includes_taken=True,
+            as_of=reading.asked_at,
+            shares=self._meter.shares(reading.partitions, self._question.group) if self._assigns else None,
+        )
 
 
 @asynccontextmanager
@@ -367,5 +384,6 @@ SCALER: Final = ScalerType(
     open=open_scaler,
     source=source,
     check=check,
+    shares=lambda meta: "assignPartitions" if meta.assign_partitions else None,
     summary="lag of a Kafka consumer group",
 )

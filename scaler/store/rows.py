@@ -18,11 +18,13 @@ from scaler.model.decision import Decision
 from scaler.model.execution import Cause, Execution, ExecutionState, ExecutionStatus, Verdict
 from scaler.model.job import Template
 from scaler.model.replica import Replica, ReplicaHandle, ReplicaStatus
+from scaler.model.share import Share
 
 Row = dict[str, Any]
 _TEMPLATE = TypeAdapter(Template)
 _VERDICT = TypeAdapter(Verdict)
 _DECISION = TypeAdapter(Decision)
+_SHARE = TypeAdapter(Share)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -36,7 +38,7 @@ def _time(text: str | None) -> datetime | None:
 
 def execution_row(execution: Execution) -> Row:
     """Write an execution down, without its replicas."""
-    verdict = execution.verdict
+    verdict, share = execution.verdict, execution.share
     return {
         "id": execution.id,
         "job": execution.job,
@@ -56,6 +58,7 @@ def execution_row(execution: Execution) -> Row:
         "reason": execution.reason,
         "message": execution.message,
         "decision_id": execution.decision_id,
+        "share": None if share is None else _SHARE.dump_json(share).decode(),
     }
 
 
@@ -123,6 +126,7 @@ def _execution(row: sqlite3.Row) -> Execution:
         reason=row["reason"],
         message=row["message"],
         decision_id=row["decision_id"],
+        share=None if row["share"] is None else _SHARE.validate_json(row["share"]),
     )
 
 

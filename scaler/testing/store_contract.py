@@ -33,6 +33,7 @@ from scaler.model.job import (
     Template,
 )
 from scaler.model.replica import Replica, ReplicaHandle, ReplicaStatus
+from scaler.model.share import Share
 from scaler.ports.store import Store
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -67,6 +68,7 @@ def make_state(name: str, *, job: str = "invoices", at: int = 0, replicas: int =
         replica_completion_count=5,
         created_at=START + timedelta(seconds=at),
         decision_id=17,
+        share=Share(key="orders/3", value=2.5, env=(("PARTITION", "3"), ("TOPIC", "orders"))),
     )
     fresh = tuple(Replica(id=f"{name}-{n}", execution_id=name, ordinal=n, attempt=1) for n in range(replicas))
     return ExecutionState(execution=execution, replicas=fresh)

@@ -54,7 +54,8 @@ def arm_execution(
     """Write an execution as a resource.
 
     `startTime` is always there (clients fail without it): the time of its creation until it has started.
-    `endTime` is left out while it runs and, as the service does, on stopped ones.
+    `endTime` is left out while it runs and, as the service does, on stopped ones. `share` is ours: the part of the
+    source that the execution was handed, left out where there is none.
     """
     execution = state.execution
     properties: dict[str, Any] = {
@@ -67,6 +68,8 @@ def arm_execution(
     properties["template"] = {"containers": [container], "initContainers": []}
     name = execution.template.container.name
     properties["detailedStatus"] = {"replicas": [_replica(replica, name) for replica in state.replicas]}
+    if execution.share is not None:
+        properties["share"] = execution.share.key
     if execution.reason:
         properties["reason"] = execution.reason
     if execution.message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -78,6 +79,7 @@ async def test_decisions_are_told_whole_and_up_to_the_limit(
     client: aiohttp.ClientSession, store: FakeStore
 ) -> None:
     store.made = [make_decision(number=number) for number in (3, 2, 1)]
+    store.made[0] = replace(store.made[0], handed=("orders/3",), held=("orders/0", "orders/1"))
     async with client.get("/scaler/jobs/orders/decisions?limit=2") as response:
         value = (await response.json())["value"]
     assert [decision["id"] for decision in value] == [3, 2]
@@ -92,8 +94,11 @@ async def test_decisions_are_told_whole_and_up_to_the_limit(
             "needed": 5,
             "error": None,
             "errorReason": None,
+            "shares": None,
         }
     ]
+    assert (value[0]["handed"], value[0]["held"]) == (["orders/3"], ["orders/0", "orders/1"])
+    assert (value[1]["handed"], value[1]["held"]) == ([], [])
     assert value[0]["at"] == "2026-11-21T12:00:00.000+00:00"
 
 

@@ -174,6 +174,20 @@ def test_why_explains_in_sentences(run: Run, daemon: Daemon) -> None:
     ]
 
 
+def test_why_says_which_shares_were_handed_out_and_which_are_held(run: Run, daemon: Daemon) -> None:
+    rule = RuleVerdict(name="orders", type="kafka", value=200.0, active=True, target=1.0, needed=9, shares=10)
+    keys = tuple(f"orders/{number}" for number in range(25))
+    daemon.store.made = [replace(make_decision(rules=(rule,)), handed=("orders/7", "orders/2"), held=keys)]
+    lines = run("why", "orders").stdout.splitlines()
+    assert lines[1] == (
+        "  Rule 'orders' (kafka) read 200: active; work in 9 of 10 shares, an execution each."
+    )
+    assert lines[4:6] == [
+        "  Handed out: orders/7, orders/2.",
+        f"  Held already: {', '.join(keys[:20])} and 5 more.",
+    ]
+
+
 def test_why_in_json_gives_the_decisions(run: Run, daemon: Daemon) -> None:
     daemon.store.made = [make_decision(number=n) for n in (5, 4, 3, 2)]
     found = json.loads(run("why", "orders", "-n", "2", "-o", "json").stdout)

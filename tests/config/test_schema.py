@@ -24,6 +24,7 @@ ENV = {
 }
 JOBS = {
     "azure-queue": ["thumbnails"],
+    "kafka": ["parcels"],
     "manual": ["backfill"],
     "many": ["weekday-ping", "clean-up"],
     "rabbitmq-docker": ["orders"],

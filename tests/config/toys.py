@@ -11,16 +11,17 @@ from scaler.plugins import Registry
 from scaler.ports.executor import ExecutorType
 from scaler.ports.scaler import AnyScalerType, Scaler, ScalerContext, ScalerType
 from scaler.wire.faults import nearest
-from scaler.wire.metadata import KedaInt, SecretStr, Sources, TriggerMetadata
+from scaler.wire.metadata import KedaBool, KedaInt, SecretStr, Sources, TriggerMetadata
 
 P = TypeVar("P")
 
 
 class ToyMetadata(TriggerMetadata):
-    """Three parameters from three places."""
+    """Three parameters from three places, and one that hands out shares."""
 
     queue_name: str
     queue_length: KedaInt = 5
+    by_part: KedaBool = False
     host: Annotated[SecretStr | None, Sources("AE")] = None
 
 
@@ -36,6 +37,7 @@ TOY = ScalerType(
     open=_open,
     source=lambda _meta: "toy",
     summary="toy",
+    shares=lambda meta: "byPart" if meta.by_part else None,
     check=lambda meta, _identity: ("give host by auth or hostFromEnv",) if meta.host is None else (),
 )
 

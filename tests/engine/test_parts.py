@@ -21,6 +21,7 @@ from scaler.engine.sources import RuleSource, SourcePorts
 from scaler.engine.ticker import Ticker
 from scaler.errors import ConfigError, PollError
 from scaler.model.sample import PollFailure, Sample
+from scaler.model.share import Share
 from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
 from scaler.testing.fake_queue import FakeMetadata
 from tests.engine.world import event_job
@@ -252,6 +253,8 @@ async def test_a_scaler_is_rebuilt_after_a_failed_poll_and_only_then() -> None:
         (Sample(value=1, active=True, taken=math.inf), "BadValue"),
         (Sample(value=1, active=True, target=0.0), "BadValue"),
         (Sample(value=1, active=True, target=math.nan), "BadValue"),
+        (Sample(value=1, active=True, shares=(Share(key="a", value=-1),)), "BadValue"),
+        (Sample(value=1, active=True, shares=(Share(key="a", value=1), Share(key="a", value=2))), "BadValue"),
     ],
 )
 async def test_whatever_a_plugin_does_what_comes_out_is_a_reason(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -28,7 +29,10 @@ from scaler.model.job import (
     Template,
 )
 from scaler.model.secret import Secret
-from scaler.testing.fake_queue import SCALER, FakeMetadata, FakeQueue, FakeScaler
+from scaler.ports.scaler import AnyScalerType
+from scaler.testing import fake_queue, fake_topic
+from scaler.testing.fake_queue import FakeQueue, FakeScaler
+from scaler.testing.fake_topic import FakeTopic, TopicScaler
 from scaler.testing.loop_clock import LoopClock
 from scaler.testing.memory_store import MemoryStore
 from scaler.testing.mock_executor import MockExecutor
@@ -132,6 +136,20 @@ def manual_job(name: str = "by-hand", **kw: Any) -> Job:
     )
 
 
+def topic_job(name: str = "drain", *, retries: int = 0, **kw: Any) -> Job:
+    """A job whose rule hands each execution a partition."""
+    job = event_job(name, retries=retries, **kw)
+    assert isinstance(job.trigger, EventTrigger)
+    rule = ScaleRule(name="t", type="fake-topic", metadata={"topic": "t"})
+    return replace(job, trigger=replace(job.trigger, rules=(rule,)))
+
+
+def resolve(_job: Job, rule: ScaleRule) -> tuple[AnyScalerType, Any]:
+    """Give the fake scaler of a rule's type."""
+    scaler: AnyScalerType = {"fake": fake_queue.SCALER, "fake-topic": fake_topic.SCALER}[rule.type]
+    return scaler, scaler.metadata.model_validate(dict(rule.metadata))
+
+
 class World:
     """Everything but the engine. `engine()` starts one on it."""
 
@@ -161,7 +179,7 @@ class World:
                     store=Mortal(self.store, pulse, takes_s=0.004),  # type: ignore[arg-type]
                     crew=crew,
                     sessions=sessions,
-                    resolve=lambda _job, rule: (SCALER, FakeMetadata.model_validate(dict(rule.metadata))),
+                    resolve=resolve,
                     instance="test",
                     limits=self.limits,
                 )
@@ -207,6 +225,20 @@ class World:
     async def statuses(self, job: str = "drain") -> dict[ExecutionStatus, int]:
         found = await self.store.status_counts(job)
         return {status: number for status, number in found.items() if number}
+
+
+class TopicWorld(World):
+    """A world whose source is a topic of so many partitions."""
+
+    def __init__(self, partitions: int, **worker: float) -> None:
+        super().__init__()
+        self.topic = FakeTopic(partitions)
+        TopicScaler.topics["t"] = self.topic
+        self.executor.behaviour = self.topic.worker(**worker)
+
+    async def drained(self, count: int, **kw: Any) -> bool:
+        """Wait until `count` messages are committed and nothing of the executor is left."""
+        return await self.until(lambda: len(self.topic.consumed) >= count and not self.executor._things, **kw)
 
 
 async def _either(work: Any, serving: asyncio.Task[None]) -> None:

@@ -24,9 +24,10 @@ from tests.infra.paths import DOCKERFILES, WORKER_SCRIPTS, locked
 
 BASE = "debian:bookworm-slim"
 PYTHON = "python:3.11-slim"
-WORKER = "scaler-test-worker:latest"
+WORKER = "scaler-test-worker"
+"""Name of the worker image; its tag is the digest of what is in it, so that two checkouts get along."""
 DIGEST_LABEL = "scaler-test.digest"
-_SDKS = ("aio-pika", "aiohttp", "azure-storage-queue", "azure-servicebus")
+_SDKS = ("aio-pika", "aiohttp", "aiokafka", "azure-storage-queue", "azure-servicebus")
 _CA_VARIABLES = (
     "PIP_CERT",
     "SSL_CERT_FILE",
@@ -46,11 +47,12 @@ def worker_image(engine: Engine) -> str:
     """
     requirements = " ".join(f"{name}=={version(name)}" for name in _SDKS)
     digest = _digest(requirements)
+    tag = f"{WORKER}:{digest}"
     with locked("images"), engine.client(timeout_s=300) as client:
-        if _label(client, WORKER) != digest:
+        if _label(client, tag) != digest:
             _python(engine, client)
-            _build(client, WORKER, "worker", {"REQUIREMENTS": requirements}, {DIGEST_LABEL: digest})
-    return WORKER
+            _build(client, tag, "worker", {"REQUIREMENTS": requirements}, {DIGEST_LABEL: digest})
+    return tag
 
 
 def base_image(engine: Engine) -> str:

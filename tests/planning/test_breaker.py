@@ -22,7 +22,8 @@ from scaler.planning.breaker import (
     pause,
     succeeded,
 )
-from scaler.planning.plan import Counts, plan
+from scaler.planning.counts import Counts
+from scaler.planning.plan import plan
 from tests.planning.builders import NOW, reading, trigger
 
 SECOND = timedelta(seconds=1)

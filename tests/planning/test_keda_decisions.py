@@ -10,7 +10,9 @@ import pytest
 
 from scaler.model.job import Combine, EventTrigger, ScaleRule, Strategy, StrategyName
 from scaler.model.sample import Sample
-from scaler.planning.plan import Counts, Plan, RuleReading, plan
+from scaler.planning.answer import Plan
+from scaler.planning.counts import Counts
+from scaler.planning.plan import RuleReading, plan
 from tests.planning.builders import NOW
 
 CASES = [

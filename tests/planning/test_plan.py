@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from scaler.model.decision import Bound, Reason
 from scaler.model.job import Combine, EventTrigger, Strategy, StrategyName
-from scaler.planning.plan import Counts, RuleReading, plan
+from scaler.planning.counts import Counts
+from scaler.planning.plan import RuleReading, plan
 from tests.planning.builders import NOW, failure, reading, trigger
 
 

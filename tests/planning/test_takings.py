@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from scaler.planning.plan import Counts, plan
+from scaler.planning.counts import Counts
+from scaler.planning.plan import plan
 from scaler.planning.takings import Takings, observe
 from tests.planning.builders import NOW, reading, trigger
 

@@ -21,7 +21,8 @@ from scaler.engine.sources import RuleSource, SourcePorts
 from scaler.errors import PollError
 from scaler.model.job import EventTrigger, ScaleRule
 from scaler.model.sample import Sample as Reading
-from scaler.planning.plan import Counts, plan
+from scaler.planning.counts import Counts
+from scaler.planning.plan import plan
 from scaler.ports.scaler import Scaler, ScalerContext
 from scaler.scalers.external import SCALER, Metadata
 from scaler.wire.metadata import validate

@@ -31,6 +31,11 @@ async def filled(kafka: Kafka, topic: str, *counts: int, committed: bool = True)
 
 def told(kafka: Kafka, group: str) -> float:
     """Ask Kafka's own tool for a group's lag."""
+    return sum(told_of_each(kafka, group).values())
+
+
+def told_of_each(kafka: Kafka, group: str) -> dict[str, float]:
+    """Ask Kafka's own tool for a group's lag in each partition."""
     try:
         home = kafka_home()
     except Unavailable as exc:
@@ -39,7 +44,7 @@ def told(kafka: Kafka, group: str) -> float:
     printed = tool(home, main, "--bootstrap-server", kafka.bootstrap, "--describe", "--group", group)
     rows = [line.split() for line in printed.splitlines() if line.startswith(group)]
     assert rows, printed
-    return float(sum(int(row[5]) for row in rows))
+    return {f"{row[1]}/{row[2]}": float(row[5]) for row in rows}
 
 
 async def test_the_value_is_the_lag_that_kafkas_own_tool_tells(kafka: Kafka, queue_name: str) -> None:
@@ -53,6 +58,67 @@ async def test_the_value_is_the_lag_that_kafkas_own_tool_tells(kafka: Kafka, que
             if offsets in ({}, {0: 5, 1: 6}):
                 assert await asyncio.to_thread(told, kafka, queue_name) == seen[-1]
     assert seen == [12, 10, 1, 0]
+
+
+async def test_each_partitions_share_is_what_kafkas_own_tool_tells_through_take_commit_and_expiry(
+    kafka: Kafka, queue_name: str
+) -> None:
+    """Records that retention deleted behind the commit count there still, and not here: nobody can get them."""
+    await filled(kafka, queue_name, 6, 3)
+    metadata = rule(kafka, queue_name, assignPartitions="true", offsetResetPolicy="earliest")
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap,
+        group_id=queue_name,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    place = TopicPartition(queue_name, 0)
+    consumer.assign([place])
+    seen: list[tuple[float, ...]] = []
+    tool: list[tuple[float, ...]] = []
+    async with opened(metadata) as scaler, consumer:
+
+        async def look() -> None:
+            shares = (await scaler.poll()).shares or ()
+            found = await asyncio.to_thread(told_of_each, kafka, queue_name)
+            seen.append(tuple(share.value for share in shares))
+            tool.append(tuple(found[share.key] for share in shares))
+
+        await look()
+        taken = [await consumer.getone() for _ in range(2)]
+        await look()
+        await consumer.commit({place: taken[-1].offset + 1})
+        await look()
+        await kafka.delete_before(queue_name, 0, 1)
+        await look()
+        await kafka.delete_before(queue_name, 0, 5)
+        await look()
+        await consumer.commit({place: 5})
+        await kafka.publish(queue_name, ["more"], partition=1)
+        await look()
+    assert seen == [(6, 3), (6, 3), (4, 3), (4, 3), (1, 3), (1, 4)]
+    assert tool == [(6, 3), (6, 3), (4, 3), (4, 3), (4, 3), (1, 4)]
+
+
+async def test_a_rule_that_hands_out_tells_every_partition_with_its_variables(
+    kafka: Kafka, queue_name: str
+) -> None:
+    await filled(kafka, queue_name, 2, 0, 5, committed=False)
+    metadata = rule(
+        kafka, queue_name, assignPartitions="true", offsetResetPolicy="earliest", partitionLimitation="1-2"
+    )
+    async with opened(metadata) as scaler:
+        sample = await scaler.poll()
+    assert (sample.value, sample.active) == (5, True)
+    assert [(share.key, share.value) for share in sample.shares or ()] == [
+        (f"{queue_name}/1", 0),
+        (f"{queue_name}/2", 5),
+    ]
+    assert dict((sample.shares or ())[1].env) == {
+        "SCALER_KAFKA_TOPIC": queue_name,
+        "SCALER_KAFKA_PARTITION": "2",
+        "SCALER_KAFKA_GROUP": queue_name,
+    }
 
 
 async def test_a_message_counts_until_it_is_committed(kafka: Kafka, queue_name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scaler.model.share import Share
 from scaler.scalers._kafka_lag import LagMeter, LagRules, bounded
 from scaler.scalers._kafka_login import Sasl
 from scaler.scalers._kafka_round import PartitionState
@@ -15,6 +16,9 @@ NO_TOPIC = {"bootstrapServers": "b1", "consumerGroup": "g"}
 LOGIN = {"username": "user", "password": "canary"}
 OAUTH = {**LOGIN, "sasl": "oauthbearer", "oauthTokenEndpointUri": "https://id.example/token"}
 KERBEROS = {"sasl": "gssapi", "username": "user", "realm": "EXAMPLE", "keytab": "canary"}
+
+ASSIGN = {"assignPartitions": "true", "offsetResetPolicy": "earliest"}
+LATEST = {"offsetResetPolicy": "latest", "scaleToZeroOnInvalidOffset": "true"}
 
 
 def _faults(metadata: dict[str, str], auth: dict[str, str]) -> str:
@@ -40,6 +44,8 @@ GOOD: list[tuple[str, dict[str, str], dict[str, str]]] = [
         {**BASE, "allowIdleConsumers": "true", "ensureEvenDistributionOfPartitions": "true"},
         {},
     ),
+    ("handed out", {**BASE, **ASSIGN}, {}),
+    ("handed out of what is committed", {**BASE, **ASSIGN, **LATEST}, {}),
     ("limited", {**BASE, "limitToPartitionsWithLag": "true"}, {}),
     ("partitions", {**BASE, "partitionLimitation": "1, 3,5-8"}, {}),
     ("blank partitions", {**BASE, "partitionLimitation": " "}, {}),
@@ -118,6 +124,31 @@ BAD: list[tuple[str, dict[str, str], dict[str, str], str]] = [
     ("limited without topic", {**NO_TOPIC, "limitToPartitionsWithLag": "true"}, {}, "needs topic"),
     ("even without topic", {**NO_TOPIC, **EVEN}, {}, "ensureEvenDistributionOfPartitions: needs topic"),
     ("part of the metadata", {**NO_TOPIC, "fullMetadata": "false"}, {}, "fullMetadata false: needs topic"),
+    ("handed out without topic", {**NO_TOPIC, **ASSIGN}, {}, "assignPartitions: needs topic"),
+    (
+        "handed out to idle ones",
+        {**BASE, **ASSIGN, "allowIdleConsumers": "true"},
+        {},
+        "assignPartitions and allowIdleConsumers: give one of the two",
+    ),
+    (
+        "handed out evenly",
+        {**BASE, **ASSIGN, **EVEN},
+        {},
+        "assignPartitions and ensureEvenDistributionOfPartitions: give one of the two",
+    ),
+    (
+        "handed out without what stays",
+        {**BASE, **ASSIGN, "excludePersistentLag": "true"},
+        {},
+        "assignPartitions and excludePersistentLag: give one of the two",
+    ),
+    (
+        "handed out though nothing may wait",
+        {**BASE, **ASSIGN, "offsetResetPolicy": "latest"},
+        {},
+        "assignPartitions: needs offsetResetPolicy earliest, or an untouched partition counts 1",
+    ),
     ("partition words", {**BASE, "partitionLimitation": "1,x"}, {}, f"got 'x'; {PARTITIONS}"),
     ("partitions downwards", {**BASE, "partitionLimitation": "5-3"}, {}, f"got '5-3'; {PARTITIONS}"),
     ("partition gaps", {**BASE, "partitionLimitation": "1,,2"}, {}, f"got ''; {PARTITIONS}"),
@@ -220,6 +251,7 @@ def _rules(**more: object) -> LagRules:
         ([39, 0, 0], {}, 30),
         ([30, 0, 0], {}, 30),
         ([31, 0, 0], {"idle_consumers": True}, 31),
+        ([31, 0, 0], {"assign": True}, 31),  # one execution for it, whatever its lag
         ([31, 0, 1], {"only_with_lag": True}, 20),
         ([0, 0, 0], {"only_with_lag": True}, 0),
         ([0] * 6, {"even": True}, 0),  # KEDA: one threshold
@@ -260,3 +292,23 @@ def _state(committed: int | None, end: int | None, start: int | None = None) -> 
 )
 def test_the_lag_of_a_partition(state: PartitionState, more: dict[str, object], expected: int) -> None:
     assert LagMeter(_rules(**more)).measure((state,)).value == expected
+
+
+def test_each_partition_is_a_share_that_tells_a_worker_what_to_assign() -> None:
+    states = (_state(3, 10), PartitionState(topic="u", partition=4, committed=None, end=6, start=6))
+    first, second = LagMeter(_rules(earliest=True)).shares(states, "workers")
+    assert first == Share(
+        key="t/0",
+        value=7.0,
+        env=(
+            ("SCALER_KAFKA_TOPIC", "t"),
+            ("SCALER_KAFKA_PARTITION", "0"),
+            ("SCALER_KAFKA_GROUP", "workers"),
+        ),
+    )
+    assert (second.key, second.value) == ("u/4", 0.0)
+
+
+def test_a_rule_says_whether_it_hands_out_partitions() -> None:
+    assert SCALER.shares(_built({**BASE, **ASSIGN}, {})) == "assignPartitions"
+    assert SCALER.shares(_built(BASE, {})) is None

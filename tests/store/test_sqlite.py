@@ -15,7 +15,7 @@ import pytest
 
 from scaler.errors import StoreError
 from scaler.model.execution import ExecutionState, ExecutionStatus
-from scaler.store import SqliteStore, open_store
+from scaler.store import SqliteStore, open_store, rows
 from scaler.store.opening import load_migrations, load_queries
 from scaler.testing.store_contract import ended, make_decision, make_state
 
@@ -42,6 +42,8 @@ async def main():
 
 asyncio.run(main())
 """
+
+NEWEST = load_migrations()[-1][0]
 
 
 @pytest.fixture
@@ -209,7 +211,7 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
         pass
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="schema 99 of a newer release, this one knows up to 1"):
+    with pytest.raises(StoreError, match=f"schema 99 of a newer release, this one knows up to {NEWEST}"):
         async with open_store(path):
             pass
 
@@ -233,6 +235,28 @@ async def test_a_row_that_no_release_wrote_is_an_error(store: SqliteStore) -> No
     store._writer._connection.execute("UPDATE executions SET status = 'Perhaps'")
     with pytest.raises(StoreError, match="cannot be read: 'Perhaps'"):
         await store.execution("invoices", "a")
+
+
+async def test_records_of_an_older_schema_are_taken_over(path: Path) -> None:
+    """A file as the first release wrote it: its executions have no share, new ones may."""
+    path.parent.mkdir()
+    (_, first), *_ = load_migrations()
+    row = rows.execution_row(make_state("old", replicas=0).execution)
+    del row["share"]
+    with sqlite3.connect(path) as connection:
+        connection.executescript(f"{first}\nPRAGMA user_version = 1;")
+        names = ", ".join(row)
+        marks = ", ".join(f":{name}" for name in row)
+        connection.execute(f"INSERT INTO executions ({names}) VALUES ({marks})", row)
+    connection.close()
+    async with open_store(path) as store:
+        old = await store.execution("invoices", "old")
+        await store.begin((make_state("new"),))
+        new = await store.execution("invoices", "new")
+    assert old is not None
+    assert new is not None
+    assert (old.execution.id, old.execution.share) == ("old", None)
+    assert new.execution.share == make_state("new").execution.share
 
 
 def test_migrations_are_numbered_without_a_gap() -> None:

@@ -3,11 +3,12 @@
 -- name: insert_execution
 INSERT INTO executions (
     id, job, generation, cause, template, executor, replica_timeout_us, replica_retry_limit, parallelism,
-    replica_completion_count, created_at, status, started_at, ended_at, verdict, reason, message, decision_id
+    replica_completion_count, created_at, status, started_at, ended_at, verdict, reason, message, decision_id,
+    share
 ) VALUES (
     :id, :job, :generation, :cause, :template, :executor, :replica_timeout_us, :replica_retry_limit,
     :parallelism, :replica_completion_count, :created_at, :status, :started_at, :ended_at, :verdict, :reason,
-    :message, :decision_id
+    :message, :decision_id, :share
 );
 
 -- name: update_execution
