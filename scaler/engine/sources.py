@@ -132,7 +132,9 @@ class RuleSource:
         return _checked(sample, started)
 
     def _late(self) -> PollFailure:
-        return PollFailure(reason="Timeout", message=f"no answer within {self._timeout_s:g} s")
+        return PollFailure(
+            reason="Timeout", message=f"{self.address}: no answer within {self._timeout_s:g} s"
+        )
 
     async def _open(self) -> Scaler:
         scaler_type, metadata = self._ports.resolve(self._job, self.rule)
