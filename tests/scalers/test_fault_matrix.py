@@ -29,8 +29,10 @@ REASONS = {
 }
 NEIGHBOURS = 4
 QUIET_S = 2.0
-FAULTY_S = 4.0
-"""Long enough for two polls that wait for their limit, and for the source's circuit to open."""
+FAULTY_S = {"slow": 5.2, "half-open": 5.2}
+"""Long enough for three polls that wait for their limit; then the source's circuit opens."""
+BRIEFLY_S = 3.6
+"""For faults that are told at once: seven polls."""
 RECOVERED_WITHIN_S = 8.0
 """The circuit's longest pause after so short a fault, a poll and an interval, and some air."""
 NOISE_S = 0.02
@@ -111,7 +113,7 @@ async def test_a_fault_has_its_reason_within_two_polls_and_ends_by_itself_and_de
         for victim in victims:
             await victim.begin()
         since, began = live.clock.now(), clock()
-        await asyncio.sleep(FAULTY_S)
+        await asyncio.sleep(FAULTY_S.get(fault, BRIEFLY_S))
         faulty = live.asked.lateness(names, began)
         verdicts = {victim.name: await live.verdicts(victim.name, since) for victim in victims}
         for victim in victims:
