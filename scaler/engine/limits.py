@@ -17,6 +17,8 @@ class Limits:
         look_again_s: when to look again after an execution ended: at once, then when a broker has had time
             to put back what a closed connection held.
         source_gap_s: least time between two polls outside the cadence of one source.
+        source_requests: how many requests a second one source gets from all rules together; None for as many
+            as they ask.
         failures_before_strict: so many failed executions in a row end early evaluation until one succeeds,
             or a poison message would be tried as fast as containers start.
         launch_s: one launch in all, pulling an image included.
@@ -34,6 +36,7 @@ class Limits:
     close_s: float = 5.0
     look_again_s: tuple[float, ...] = (0.0, 0.25, 1.0)
     source_gap_s: float = 0.05
+    source_requests: float | None = None
     failures_before_strict: int = 3
     launch_s: float = 1800.0
     stop_grace_s: float = 10.0
