@@ -126,6 +126,7 @@ class Relay:
         self._open = asyncio.Event()
         self._open.set()
         self.accepted = 0
+        self.http_requests = 0
         self.port = port
         self.delay_s = 0.0
 
@@ -163,7 +164,7 @@ class Relay:
         try:
             back, far = await asyncio.open_connection(self._host, self.target_port)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(reader, far))
+                group.create_task(self._pass(reader, far, counts=True))
                 group.create_task(self._pass(back, writer))
         except (OSError, asyncio.CancelledError, ExceptionGroup):
             pass
@@ -173,8 +174,11 @@ class Relay:
                 if each is not None:
                     each.transport.abort()
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, counts: bool = False
+    ) -> None:
         while data := await source.read(65536):
+            self.http_requests += data.count(b" HTTP/1.1\r\n") if counts else 0
             await asyncio.sleep(self.delay_s)
             await self._open.wait()
             sink.write(data)
