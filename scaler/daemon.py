@@ -141,6 +141,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         poll_s=limits.poll_timeout.total_seconds(),
         source_gap_s=limits.refill_interval.total_seconds(),
+        source_requests=limits.source_requests,
         launch_s=limits.launch_timeout.total_seconds(),
         stop_grace_s=limits.stop_grace.total_seconds(),
         call_s=limits.stop_grace.total_seconds() + 50.0,

@@ -170,7 +170,7 @@ class _Witness:
         self.source = scaler_type.source(metadata)
         return replace(scaler_type, open=self._opener(scaler_type)), metadata
 
-    def _note_request(self) -> None:
+    async def _note_request(self) -> None:
         self.requests += 1
 
     def _opener(self, scaler_type: AnyScalerType) -> Opener:

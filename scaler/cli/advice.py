@@ -83,6 +83,7 @@ _BY_REASON: Final[Mapping[str, tuple[str, str]]] = {
     "Ambiguous": _ENTITY,
     "EntityLocked": ("entity", "another connection holds it for itself alone: use one that is shared"),
     "Throttled": ("throttled", "raise pollingInterval, or let fewer rules use this login"),
+    "BudgetExhausted": ("throttled", "raise limits.sourceRequests of the daemon, or pollingInterval"),
     "TlsFailed": ("tls", "that the port speaks TLS, then the certificate: its CA, its host name, its end"),
     "InvalidConfiguration": ("config", "the rule's parameters: scaler validate, and scaler scalers TYPE"),
     "BadRequest": ("config", "the names and options in the rule's parameters: scaler scalers TYPE"),

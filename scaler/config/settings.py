@@ -51,12 +51,14 @@ class LimitSettings:
     Attributes:
         poll_timeout: longest reading of one source.
         refill_interval: least time between two early readings (an execution has ended) of one source.
+        source_requests: most requests a second to one source, of all rules together; None for no limit.
         launch_timeout: longest start of one replica, pulling its image included.
         stop_grace: from asking a replica to end until it is killed.
     """
 
     poll_timeout: timedelta = timedelta(seconds=10)
     refill_interval: timedelta = timedelta(seconds=0.05)
+    source_requests: float | None = None
     launch_timeout: timedelta = timedelta(seconds=300)
     stop_grace: timedelta = timedelta(seconds=10)
 
@@ -234,6 +236,7 @@ def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings
         limits=LimitSettings(
             poll_timeout=timedelta(seconds=limits.poll_timeout),
             refill_interval=timedelta(seconds=limits.refill_interval),
+            source_requests=limits.source_requests,
             launch_timeout=timedelta(seconds=limits.launch_timeout),
             stop_grace=timedelta(seconds=limits.stop_grace),
         ),

@@ -26,6 +26,17 @@ Duration = Annotated[float, BeforeValidator(_read_duration), WithJsonSchema({"ty
 """A time, `500ms`, `10s`, `5m`, `1h`, or a number of seconds; in seconds."""
 
 
+def _read_rate(value: object) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0.01 <= float(str(value)) <= 1_000_000:
+        raise ValueError(f"got {show(value)}; write a number of requests a second, such as 50 or 0.5")
+    return float(str(value))
+
+
+Rate = Annotated[float, BeforeValidator(_read_rate), WithJsonSchema({"type": "number"})]
+"""Requests a second, 0.01 to 1,000,000."""
+
+
 def split_address(text: str) -> tuple[str, int]:
     """Split `host:port`; IPv6 hosts stand in brackets.
 
@@ -81,6 +92,8 @@ class LimitsWire(WireModel):
     """Longest reading of one source; never above the polling interval or 3 s, whichever is longer."""
     refill_interval: Duration = 0.05
     """Least time between two early readings of one source; an execution that ends causes one."""
+    source_requests: Rate | None = None
+    """Most requests a second to one source, of all rules together; without it, no limit."""
     launch_timeout: Duration = 300.0
     """Longest start of one replica, pulling its image included."""
     stop_grace: Duration = 10.0

@@ -17,6 +17,8 @@ class Limits:
         look_again_s: when to look again after an execution ended: at once, then when a broker has had time
             to put back what a closed connection held.
         source_gap_s: least time between two polls outside the cadence of one source.
+        source_requests: how many requests a second one source gets from all rules together; None for as many
+            as they ask.
         launch_s: one launch in all, pulling an image included.
         stop_grace_s: between TERM and KILL.
         call_s: one stop or removal in all, the grace included.
@@ -32,6 +34,7 @@ class Limits:
     close_s: float = 5.0
     look_again_s: tuple[float, ...] = (0.0, 0.25, 1.0)
     source_gap_s: float = 0.05
+    source_requests: float | None = None
     launch_s: float = 1800.0
     stop_grace_s: float = 10.0
     call_s: float = 60.0

@@ -17,13 +17,14 @@ from typing import Any
 
 import structlog
 
+from scaler.engine.budget import EXHAUSTED, Budgets
 from scaler.engine.circuit import Circuits
 from scaler.errors import ConfigError, PollError
 from scaler.model.job import Job, ScaleRule
 from scaler.model.sample import PollFailure, Reading, Sample
 from scaler.planning.plan import RuleReading
 from scaler.ports.clock import Clock
-from scaler.ports.scaler import AnyScalerType, Scaler, ScalerContext, SessionPool
+from scaler.ports.scaler import AnyScalerType, Scaler, ScalerContext, SessionPool, unnoted
 
 log = structlog.get_logger("scaler")
 
@@ -40,6 +41,11 @@ class SourcePorts:
     resolve: Resolve
     close_s: float
     circuits: Circuits = field(default_factory=Circuits)
+    budgets: Budgets | None = None
+
+
+PATIENCE = 0.75
+"""Part of a poll's time in which its turn must come: the rest is left for the answer."""
 
 
 class RuleSource:
@@ -55,6 +61,8 @@ class RuleSource:
         self._scaler: Scaler | None = None
         self._fault: type[Exception] | None = None
         self._stack = AsyncExitStack()
+        self._turn_until = 0.0
+        self._is_new_poll = True
         self._asked: asyncio.Queue[asyncio.Future[Reading]] = asyncio.Queue()
 
     async def poll(self) -> RuleReading:
@@ -80,7 +88,7 @@ class RuleSource:
                 reading = await self._read()
                 if not answer.done():
                     answer.set_result(reading)
-                if isinstance(reading, PollFailure):
+                if isinstance(reading, PollFailure) and reading.reason != EXHAUSTED:
                     await self._close()
         finally:
             await self._close()
@@ -88,6 +96,7 @@ class RuleSource:
     async def _read(self) -> Reading:
         circuits, clock = self._ports.circuits, self._ports.clock
         began = clock.monotonic()
+        self._turn_until, self._is_new_poll = began + self._timeout_s * PATIENCE, True
         refusal = circuits.refusal(self.address, began)
         if refusal is not None and await self._outcome_is_known():
             refusal = circuits.refusal(self.address, clock.monotonic())
@@ -96,6 +105,8 @@ class RuleSource:
         address = self.address  # opening may settle another one
         with circuits.asking(address):
             reading = await self._ask(self._timeout_s - (clock.monotonic() - began))
+            if isinstance(reading, PollFailure) and reading.reason == EXHAUSTED:
+                return reading  # says nothing of the source
             if isinstance(reading, PollFailure):
                 circuits.failed(self.address, reading, clock.monotonic())
             else:
@@ -132,7 +143,9 @@ class RuleSource:
         return _checked(sample, started)
 
     def _late(self) -> PollFailure:
-        return PollFailure(reason="Timeout", message=f"no answer within {self._timeout_s:g} s")
+        return PollFailure(
+            reason="Timeout", message=f"{self.address}: no answer within {self._timeout_s:g} s"
+        )
 
     async def _open(self) -> Scaler:
         scaler_type, metadata = self._ports.resolve(self._job, self.rule)
@@ -145,9 +158,17 @@ class RuleSource:
             sessions=self._ports.sessions,
             now=self._ports.clock.now,
             identity=self.rule.identity,
+            note_request=self._turn if self._ports.budgets else unnoted,
         )
         self._scaler = await self._stack.enter_async_context(scaler_type.open(metadata, context))
         return self._scaler
+
+    async def _turn(self) -> None:
+        """Wait until one request of this rule may go to its source."""
+        budgets, left_s = self._ports.budgets, self._turn_until - self._ports.clock.monotonic()
+        anew, self._is_new_poll = self._is_new_poll, False
+        if budgets is not None:
+            await budgets.turn(self.address, (self._job.name, self.rule.name), left_s, anew=anew)
 
     async def _close(self) -> None:
         """Close what was opened, within a limit; the next poll opens anew."""

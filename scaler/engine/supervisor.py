@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from scaler.engine.budget import Budgets
 from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
@@ -64,6 +65,8 @@ class Supervisor:
         self._ledger = Ledger(ended_kept_s=ports.limits.ended_kept_s)
         self._pace = Pace(gap_s=ports.limits.source_gap_s)
         self._circuits = Circuits()
+        rate = ports.limits.source_requests
+        self._budgets = Budgets(ports.clock, rate) if rate else None
         self._fleet = Fleet(self._fleet_ports())
         self._jobs: dict[str, Job] = {}
         self._loops: dict[str, JobLoop | ScheduleLoop] = {}
@@ -231,6 +234,7 @@ class Supervisor:
                 resolve=ports.resolve,
                 close_s=ports.limits.close_s,
                 circuits=self._circuits,
+                budgets=self._budgets,
             ),
             start=self._start_many,
             late=self._note_lateness,

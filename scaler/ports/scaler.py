@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,12 +13,12 @@ from scaler.model.sample import Sample
 M = TypeVar("M")
 T = TypeVar("T")
 
-NoteRequest = Callable[[], None]
-"""Called by a scaler just before each round trip that it makes for a rule."""
+NoteRequest = Callable[[], Awaitable[None]]
+"""Awaited by a scaler just before each round trip that it makes for a rule: it waits until the source may be asked."""
 
 
-def unnoted() -> None:
-    """Count no request."""
+async def unnoted() -> None:
+    """Count no request, and let it go at once."""
 
 
 class Scaler(Protocol):
@@ -58,8 +58,9 @@ class ScalerContext:
         job, rule: names, for connection names and messages.
         timeout_s: how long one poll may take in all, seconds.
         identity: `system` or an id for azure-identity; None without.
-        note_request: to be called before each round trip; one that several rules share counts for the rule
-            that started it. Connecting and logging in do not count.
+        note_request: to be awaited before each round trip, which may be asked to wait for its turn; one that
+            several rules share counts for the rule that started it. Connecting and logging in do not count.
+            Raises PollError (`BudgetExhausted`) if the turn does not come in time.
         sessions: shared connections.
         now: the clock, aware UTC.
     """

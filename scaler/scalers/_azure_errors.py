@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import aiohttp
 from azure.core.exceptions import (
     AzureError,
     HttpResponseError,
@@ -19,8 +21,11 @@ from azure.core.exceptions import (
 )
 
 from scaler.errors import PollError
+from scaler.scalers._http_errors import tls_reason
 
 _CODE = re.compile(r"[A-Za-z]\w{2,60}")
+_LACKS_RIGHT = re.compile("Authorization|InsufficientAccountPermissions")
+"""How codes begin by which a service says that it knows who asks and still refuses."""
 _THROTTLED = (429, 503)
 _TIMEOUTS = (TimeoutError, ServiceRequestTimeoutError, ServiceResponseTimeoutError)
 
@@ -62,6 +67,9 @@ def _explain(exc: AzureError | TimeoutError, subject: Subject) -> PollError:
     if isinstance(exc, _TIMEOUTS):
         text = f"no answer within {subject.timeout_s:g} s"
         return subject.fault(text, reason="Timeout", transient=True)
+    if isinstance(exc, ServiceRequestError) and (tls := _tls_fault(exc)) is not None:
+        text = f"TLS failed: {tls_reason(tls)}; check the address, and the CAs that this machine trusts"
+        return subject.fault(text, reason="TlsFailed", transient=False)
     if isinstance(exc, ServiceRequestError | ServiceResponseError):
         text = f"cannot be reached ({cause(exc)}); check the address and the network"
         return subject.fault(text, reason="Unreachable", transient=True)
@@ -75,6 +83,9 @@ def _explain(exc: AzureError | TimeoutError, subject: Subject) -> PollError:
 
 def _explain_status(exc: HttpResponseError, status: int, subject: Subject) -> PollError:
     got = f"HTTP {status} {error_code(exc)}".rstrip()
+    if status == 403 and _LACKS_RIGHT.match(error_code(exc)):
+        text = f"the login works and lacks the right ({got}); {subject.rights}"
+        return subject.fault(text, reason="AuthorizationFailed", transient=False)
     if status in (401, 403):
         text = f"access refused ({got}); {subject.rights}"
         return subject.fault(text, reason="AuthenticationFailed", transient=False)
@@ -108,3 +119,9 @@ def cause(exc: AzureError) -> str:
     inner = exc.inner_exception
     text = getattr(inner, "strerror", None) if isinstance(inner, OSError) else None
     return str(text) if text else type(inner or exc).__name__
+
+
+def _tls_fault(exc: AzureError) -> BaseException | None:
+    """Give the error of TLS that a failed connection comes from, if it does."""
+    inner: BaseException | None = exc.inner_exception
+    return inner if isinstance(inner, aiohttp.ClientSSLError | ssl.SSLError) else None

@@ -56,7 +56,7 @@ class StorageSession:
     async def ask(self, request: Callable[[], Awaitable[T]], note: NoteRequest) -> T:
         """Send a request; if the account does not know our API version, send it once more in an older one."""
         asked_in = self._version.older
-        note()
+        await note()
         try:
             return await request()
         except HttpResponseError as exc:

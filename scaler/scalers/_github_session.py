@@ -143,7 +143,7 @@ class GithubSession:
             kept = self._kept.get(url) if query.use_etags else None
             if kept is not None:
                 headers["If-None-Match"] = kept.etag
-            note()
+            await note()
             async with self._http.get(URL(url, encoded=True), headers=headers) as response:
                 body = None if response.status == 304 else await read_json(response)
         said = _words(body).replace(header.removeprefix("Bearer ") or " ", "***")

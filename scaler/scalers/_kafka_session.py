@@ -40,11 +40,12 @@ class KafkaSession:
         self._now = now
         self._waiting: Waiting = {}
         self._rounds: asyncio.Task[None] | None = None
+        self._note: NoteRequest = unnoted
 
     async def read(self, question: Question, note: NoteRequest = unnoted) -> GroupReading:
         """Get an answer from the next round, which begins at once if none is running.
 
-        `note` is called if this is the first question of the round.
+        `note` is awaited if this is the first question of the round; who asks meanwhile joins it.
 
         Raises:
             PollError: the cluster, or the group, topic or partition asked for, could not be read.
@@ -52,7 +53,7 @@ class KafkaSession:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[GroupReading] = loop.create_future()
         if not self._waiting:
-            note()
+            self._note = note
         self._waiting.setdefault(question, []).append(answer)
         if self._rounds is None:
             self._rounds = loop.create_task(self._run(), name="kafka-rounds")
@@ -68,14 +69,27 @@ class KafkaSession:
         asked: Waiting = {}
         try:
             while self._waiting:
+                refusal = await self._turn()
                 asked, self._waiting = self._waiting, {}
-                await self._round(asked)
+                if refusal is None:
+                    await self._round(asked)
+                    continue
+                for futures in asked.values():
+                    _fail(futures, refusal)
         finally:
             closed = PollError(f"{self._brokers.origin}: the connection was closed", reason="Unreachable")
             for question in {**asked, **self._waiting}:
                 _fail(asked.get(question, []) + self._waiting.get(question, []), closed)
             self._waiting = {}
             self._rounds = None
+
+    async def _turn(self) -> PollError | None:
+        """Wait until the cluster may be asked; why not, if it may not."""
+        try:
+            await self._note()
+        except PollError as exc:
+            return exc
+        return None
 
     async def _round(self, asked: Waiting) -> None:
         asked_at = self._now()

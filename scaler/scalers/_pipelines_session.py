@@ -113,7 +113,7 @@ class PipelinesSession:
             header = await self._auth.header()
             url = URL(f"{self._url}/_apis/distributedtask/{path}", encoded=True)
             headers = {"Authorization": header or "", "Accept": "application/json"}
-            note()
+            await note()
             async with self._http.get(url, headers=headers, allow_redirects=False) as response:
                 body = await read_json(response)
         if response.status == 200:

@@ -182,7 +182,7 @@ class HttpSession:
             async with asyncio.timeout(ask.timeout_s):
                 header = await self._auth.header()
             headers = {"Authorization": header} if header else {}
-            ask.note()
+            await ask.note()
             async with self._http.get(
                 URL(self._origin + path, encoded=True),
                 headers=headers,

@@ -166,7 +166,7 @@ class AzureServiceBus:
 
     async def _count_one(self) -> int:
         meta = self._meta
-        self._note()
+        await self._note()
         if meta.topic_name is not None and meta.subscription_name is not None:
             return self._active(
                 await self._admin.get_subscription_runtime_properties(meta.topic_name, meta.subscription_name)
@@ -183,11 +183,11 @@ class AzureServiceBus:
             listed = self._admin.list_queues_runtime_properties()
         counts: list[int] = []
         pages = listed.by_page()
-        self._note()
+        await self._note()
         async for page in pages:
             counts += [self._active(entity) async for entity in page if pattern.fullmatch(entity.name)]
             if getattr(pages, "continuation_token", None):  # so another page follows
-                self._note()
+                await self._note()
         return combine(counts, meta.operation)
 
     def _active(self, entity: _Counted) -> int:

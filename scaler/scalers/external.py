@@ -109,12 +109,12 @@ class External:
         asked_at = self._now()
         try:
             async with asyncio.timeout(self._timeout_s):
-                self._note()
+                await self._note()
                 specs = await self._session.specs(self._who, timeout_s=self._timeout_s)
                 target = self._target(specs)
-                self._note()
+                await self._note()
                 values = await self._session.values(self._who, specs[0].name, timeout_s=self._timeout_s)
-                self._note()
+                await self._note()
                 is_active = await self._session.is_active(self._who, timeout_s=self._timeout_s)
         except TimeoutError as exc:
             text = f"{self._where}: no answer within {self._timeout_s:g} s; is the external scaler up?"

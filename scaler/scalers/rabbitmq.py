@@ -270,7 +270,7 @@ class AmqpQueue:
         asked_at = self._now()
         try:
             async with asyncio.timeout(self._timeout_s):
-                self._note()
+                await self._note()
                 declared = await self._session.declare(self._meta.queue_name)
         except TimeoutError as exc:
             raise _timeout(self._meta, self._timeout_s) from exc

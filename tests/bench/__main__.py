@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.bench import drain, launch, report, store, ticks
+from tests.bench import drain, launch, report, rules, store, ticks
 from tests.bench.report import Figure, Options
 from tests.infra.choose import Broken, Unavailable
 
 BENCHES: dict[str, Callable[[Options], Coroutine[Any, Any, Sequence[Figure]]]] = {
     "drain": drain.run,
     "ticks": ticks.run,
+    "rules": rules.run,
     "launch": launch.run,
     "store": store.run,
 }

@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Polling:
     share: float
     late_p50_s: float
     late_p99_s: float
+    ticks: int = 0
 
 
 async def run(options: Options) -> Sequence[Figure]:
@@ -48,13 +49,16 @@ async def run(options: Options) -> Sequence[Figure]:
     broker = start_rabbitmq()
     jobs = options.size(JOBS)
     queues = [f"bench-{uuid.uuid4().hex[:8]}-{number}" for number in range(jobs)]
+    jobs_of = [
+        event_job(f"bench-{number}", _rule(queue), url=broker.amqp_url) for number, queue in enumerate(queues)
+    ]
     ours: list[Polling] = []
     bare: list[Polling] = []
     try:
         await broker.declare(*queues)
         for number in range(options.repeat):
             bare.append(await _bare(broker, queues))
-            ours.append(await _daemon(broker, queues))
+            ours.append(await polled_by_daemon(jobs_of))
             options.say(
                 f"ticks {number + 1}/{options.repeat}: ours {ours[-1].cpu_s * 1e3:.2f} ms a poll, "
                 f"bare {bare[-1].cpu_s * 1e3:.2f} ms"
@@ -85,10 +89,12 @@ async def run(options: Options) -> Sequence[Figure]:
 # --- the daemon -------------------------------------------------------------------------------------------
 
 
-async def _daemon(broker: RabbitMQ, queues: Sequence[str]) -> Polling:
+async def polled_by_daemon(
+    jobs: Sequence[dict[str, Any]], *, start: Callable[[], None] = lambda: None, profile: Path | None = None
+) -> Polling:
+    """Run the daemon with these jobs and measure it; `start` is called when measuring begins."""
     with tempfile.TemporaryDirectory(prefix="scaler-bench-") as folder:
-        jobs = [_job(broker, number, queue) for number, queue in enumerate(queues)]
-        daemon = make_daemon(Path(folder), *jobs)
+        daemon = make_daemon(Path(folder), *jobs, profile=profile)
         async with daemon.running():
             await daemon.until(
                 lambda lines: sum(line["event"] == "job.added" for line in lines) >= len(jobs),
@@ -97,6 +103,7 @@ async def _daemon(broker: RabbitMQ, queues: Sequence[str]) -> Polling:
             )
             await asyncio.sleep(WARM_UP_S)
             before, cpu = await _health(daemon), _cpu_s(daemon.pid)
+            start()
             await asyncio.sleep(SECONDS)
             after, cpu_after = await _health(daemon), _cpu_s(daemon.pid)
     ticks = after["ticks"] - before["ticks"]
@@ -106,26 +113,31 @@ async def _daemon(broker: RabbitMQ, queues: Sequence[str]) -> Polling:
     late = after["latenessSeconds"]
     return Polling(
         cpu_s=(cpu_after - cpu) / ticks,
+        ticks=ticks,
         share=ticks * INTERVAL_S / len(jobs) / seconds,
         late_p50_s=late["p50"],
         late_p99_s=late["p99"],
     )
 
 
-def _job(broker: RabbitMQ, number: int, queue: str) -> dict[str, Any]:
-    rule = {
+def _rule(queue: str) -> dict[str, Any]:
+    return {
         "name": "work",
         "type": "rabbitmq",
         "metadata": {"queueName": queue, "mode": "QueueLength", "value": "1"},
         "auth": [{"secretRef": "url", "triggerParameter": "host"}],
     }
+
+
+def event_job(name: str, rule: dict[str, Any], *, url: str) -> dict[str, Any]:
+    """Make a job of one rule, with an address as its secret."""
     return {
-        "name": f"bench-{number}",
+        "name": name,
         "configuration": {
             "triggerType": "Event",
             "replicaTimeout": 60,
             "eventTriggerConfig": {"scale": {"pollingInterval": INTERVAL_S, "rules": [rule]}},
-            "secrets": [{"name": "url", "value": broker.amqp_url}],
+            "secrets": [{"name": "url", "value": url}],
         },
         "template": {"containers": [{"name": "worker", "command": ["true"]}]},
         "x-scaler": {"executor": "process"},

@@ -295,7 +295,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, error: PollError | None = None) ->
     async def open_scaler(_meta: Scripted, context: ScalerContext) -> AsyncIterator[Scaler]:
         await asyncio.sleep(0.2)
         for _ in range(3):
-            context.note_request()
+            await context.note_request()
         yield Slow(error)
 
     kind = ScalerType(

@@ -28,7 +28,7 @@ executors:
   docker: {allowedMounts: [/srv, 5]}
   process:
 history: {executions: 10, decisions: "${N}"}
-limits: {pollTimeout: 500ms, refillInterval: 2, launchTimeout: 1.5m, stopGrace: 1h}
+limits: {pollTimeout: 500ms, refillInterval: 2, sourceRequests: 0.5, launchTimeout: 1.5m, stopGrace: 1h}
 log: {level: debug, format: json}
 """
 
@@ -57,6 +57,7 @@ def test_a_full_file_becomes_the_whole_settings(tmp_path: Path) -> None:
         limits=LimitSettings(
             poll_timeout=timedelta(milliseconds=500),
             refill_interval=timedelta(seconds=2),
+            source_requests=0.5,
             launch_timeout=timedelta(seconds=90),
             stop_grace=timedelta(hours=1),
         ),

@@ -14,6 +14,7 @@ import looptime
 from scaler.engine.crew import Crew
 from scaler.engine.limits import Limits
 from scaler.engine.sessions import Sessions
+from scaler.engine.sources import Resolve
 from scaler.engine.supervisor import EnginePorts, Supervisor
 from scaler.model.execution import ExecutionState, ExecutionStatus
 from scaler.model.job import (
@@ -160,6 +161,7 @@ class World:
         self.executor = MockExecutor(self.queue.worker(**worker), start_delay_s=0.3)
         self.store = MemoryStore()
         self.limits = Limits()
+        self.resolve: Resolve = resolve
 
     @asynccontextmanager
     async def engine(self, *jobs: Job, pulse: Pulse | None = None) -> AsyncIterator[Supervisor]:
@@ -179,7 +181,7 @@ class World:
                     store=Mortal(self.store, pulse, takes_s=0.004),  # type: ignore[arg-type]
                     crew=crew,
                     sessions=sessions,
-                    resolve=resolve,
+                    resolve=self.resolve,
                     instance="test",
                     limits=self.limits,
                 )

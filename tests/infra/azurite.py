@@ -119,11 +119,12 @@ class Azurite:
 class NativeAzurite:
     """The `azurite-queue` program of npm with a folder of its own."""
 
-    def __init__(self, *, port: int) -> None:
+    def __init__(self, *, port: int, key: str = KEY) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="scaler-azurite-"))
         address = ["--queueHost", "127.0.0.1", "--queuePort", str(port)]
         command = [str(azurite_queue()), *address, "--location", str(self._home / "data"), *_FLAGS]
-        self._process = LocalProcess(command, log=self._home / "azurite.log", cwd=self._home)
+        env = {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{key}"}
+        self._process = LocalProcess(command, log=self._home / "azurite.log", cwd=self._home, env=env)
 
     def start(self) -> None:
         """Start the program."""
@@ -183,9 +184,14 @@ def _from_image() -> Azurite:
     return service
 
 
-def _native() -> Azurite:
+def other_azurite() -> Azurite:
+    """Return a second native service, which knows the account by a key of its own."""
+    return obtain("azurite", [Way(name="native process", attempt=lambda: _native(key="b3RoZXI="))])
+
+
+def _native(key: str = KEY) -> Azurite:
     (port,) = free_ports(1)
-    host = NativeAzurite(port=port)
+    host = NativeAzurite(port=port, key=key)
     service = _local(port, host)
     try:
         host.start()

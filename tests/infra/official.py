@@ -10,7 +10,7 @@ import requests
 from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
 from docker.models.containers import Container  # type: ignore[import-untyped]
 
-from tests.infra.choose import Unavailable
+from tests.infra.choose import Broken, Unavailable
 from tests.infra.engine import Engine, running_engine
 
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # its image is one more to pull; we end ours
@@ -47,6 +47,13 @@ class OfficialContainer:
     def kill(self) -> None:
         """Kill it at once; its data stay."""
         self._container.kill()
+
+    def run(self, program: str, *words: str) -> str:
+        """Run a program in it and return what it printed."""
+        code, printed = self._container.exec_run([program, *words])
+        if code:
+            raise Broken(f"{program} ended with code {code}: {printed.decode()}")
+        return str(printed.decode())
 
     def close(self) -> None:
         """Remove it with its volumes."""

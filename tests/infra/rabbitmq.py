@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import socket
+import subprocess
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterable
@@ -18,10 +19,10 @@ import aio_pika
 import aiohttp
 import requests
 
-from tests.infra.choose import Broken, Unavailable, Way, obtain
+from tests.infra.choose import Broken, Unavailable, Way, absent, obtain
 from tests.infra.host import DOWN, External, Host
 from tests.infra.install import debian_package
-from tests.infra.official import Offer, run_official
+from tests.infra.official import Offer, OfficialContainer, run_official
 from tests.infra.process import LocalProcess, free_ports, wait_until
 
 OFFICIAL_IMAGE: Final = "rabbitmq:3-management"
@@ -130,6 +131,16 @@ class RabbitMQ:
                     return QueueCounts(ready=row["messages_ready"], unacked=row["messages_unacknowledged"])
         raise KeyError(queue)
 
+    def told(self, *queues: str) -> dict[str, QueueCounts]:
+        """Give what `rabbitmqctl list_queues` prints of these queues (some two seconds)."""
+        if not isinstance(self._host, NativeNode | OfficialContainer):
+            absent("rabbitmq", "rabbitmqctl works on a broker of our own only; unset RABBITMQ_URL")
+        words = ("-q", "list_queues", "name", "messages_ready", "messages_unacknowledged")
+        rows = [line.split("\t") for line in self._host.run("rabbitmqctl", *words).splitlines()]
+        return {
+            row[0]: QueueCounts(ready=int(row[1]), unacked=int(row[2])) for row in rows if row[0] in queues
+        }
+
 
 class NativeNode:
     """A node of Debian's rabbitmq-server, with a port mapper of its own so that nothing is left behind."""
@@ -145,7 +156,8 @@ class NativeNode:
             for path in (self._home, *self._home.iterdir()):
                 os.chown(path, account.pw_uid, account.pw_gid)
             drop = ["setpriv", "--reuid", "rabbitmq", "--regid", "rabbitmq", "--init-groups"]
-        env = self._environment(dist, epmd, f"test{amqp}@localhost")
+        env = self._env = self._environment(dist, epmd, f"test{amqp}@localhost")
+        self._drop = drop
         mapper = ["epmd", "-address", "127.0.0.1", "-port", str(epmd)]
         self._mapper = LocalProcess(mapper, log=self._home / "epmd.log")
         self._node = LocalProcess([*drop, str(SERVER)], log=self._home / "node.log", env=env, cwd=self._home)
@@ -174,6 +186,21 @@ class NativeNode:
     def wait_ready(self, broker: RabbitMQ) -> None:
         """Wait with the node's log at hand, so that a failed start tells why."""
         self._node.wait_ready(broker.answers, timeout_s=60)
+
+    def run(self, program: str, *words: str) -> str:
+        """Run one of the broker's own tools and return what it printed."""
+        done = subprocess.run(
+            [*self._drop, str(SERVER.with_name(program)), *words],
+            env={**os.environ, **self._env},
+            cwd=self._home,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if done.returncode:
+            raise Broken(f"{program} ended with code {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout
 
     def stop(self) -> None:
         """Let the node end by itself; the data folder stays."""

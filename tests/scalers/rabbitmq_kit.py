@@ -112,24 +112,31 @@ async def look(http_url: str, path: str) -> Any:
 
 
 class Relay:
-    """A TCP relay to a real broker that can fall silent like a stopped host, and counts connections."""
+    """A TCP relay to a real broker that can fall silent like a stopped host, and counts connections.
 
-    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
-        self._target = urlsplit(url)
-        self._tls = tls
+    `delay_s` holds back whatever passes; `target_port` may be changed for connections to come.
+    """
+
+    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        target = urlsplit(url)
+        self._host, self.target_port = target.hostname, target.port
+        self.tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self._open.set()
         self.accepted = 0
-        self.port = 0
+        self.http_requests = 0
+        self.port = port
+        self.delay_s = 0.0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
+        """Refuse connections from now on; entering it again takes the same port."""
         assert self._server is not None
         self._server.close()
         self.cut()
@@ -155,9 +162,9 @@ class Relay:
         self._tasks.add(task)
         far: asyncio.StreamWriter | None = None
         try:
-            back, far = await asyncio.open_connection(self._target.hostname, self._target.port)
+            back, far = await asyncio.open_connection(self._host, self.target_port)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(reader, far))
+                group.create_task(self._pass(reader, far, counts=True))
                 group.create_task(self._pass(back, writer))
         except (OSError, asyncio.CancelledError, ExceptionGroup):
             pass
@@ -167,8 +174,12 @@ class Relay:
                 if each is not None:
                     each.transport.abort()
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, counts: bool = False
+    ) -> None:
         while data := await source.read(65536):
+            self.http_requests += data.count(b" HTTP/1.1\r\n") if counts else 0
+            await asyncio.sleep(self.delay_s)
             await self._open.wait()
             sink.write(data)
             await sink.drain()
@@ -186,9 +197,9 @@ class Authority:
         self.pem = self._cert.public_bytes(serialization.Encoding.PEM).decode()
 
     def _sign(
-        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_ca: bool = False
+        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_ca: bool = False, expired: bool = False
     ) -> x509.Certificate:
-        now = dt.datetime.now(dt.UTC)
+        now = dt.datetime.now(dt.UTC) - dt.timedelta(hours=5 if expired else 0)
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         return (
             x509.CertificateBuilder()
@@ -203,10 +214,11 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
 
-    def pair(self, *, password: str = "") -> tuple[str, str]:
+    def pair(self, *, password: str = "", expired: bool = False) -> tuple[str, str]:
         """Make a certificate and its key, the key encrypted if a password is given; PEM texts."""
         key = ec.generate_private_key(ec.SECP256R1())
-        cert = self._sign(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "peer")]), key)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "peer")])
+        cert = self._sign(name, key, expired=expired)
         how: serialization.KeySerializationEncryption = serialization.NoEncryption()
         if password:
             how = serialization.BestAvailableEncryption(password.encode())
@@ -215,12 +227,16 @@ class Authority:
 
     def server(self, *, ask_client: bool = False) -> ssl.SSLContext:
         """Make the context of a server."""
-        cert, key = self.pair()
-        (self._folder / "cert.pem").write_text(cert)
-        (self._folder / "key.pem").write_text(key)
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.load_cert_chain(self._folder / "cert.pem", self._folder / "key.pem")
+        self.equip(made)
         if ask_client:
             made.verify_mode = ssl.CERT_REQUIRED
             made.load_verify_locations(cadata=self.pem)
         return made
+
+    def equip(self, server: ssl.SSLContext, *, expired: bool = False) -> None:
+        """Give a server another certificate, for the connections to come."""
+        cert, key = self.pair(expired=expired)
+        (self._folder / "cert.pem").write_text(cert)
+        (self._folder / "key.pem").write_text(key)
+        server.load_cert_chain(self._folder / "cert.pem", self._folder / "key.pem")

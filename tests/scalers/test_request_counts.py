@@ -31,6 +31,10 @@ async def counted(kind: str, metadata: Mapping[str, str], **auth: str) -> int:
     meta, faults = validate(SCALERS.load(kind).metadata, metadata, auth, {})
     assert faults == ()
     noted: list[None] = []
+
+    async def note() -> None:
+        noted.append(None)
+
     async with Sessions() as sessions:
         context = ScalerContext(
             job="j",
@@ -38,7 +42,7 @@ async def counted(kind: str, metadata: Mapping[str, str], **auth: str) -> int:
             timeout_s=5,
             sessions=sessions,
             now=now,
-            note_request=lambda: noted.append(None),
+            note_request=note,
         )
         async with SCALERS.load(kind).open(meta, context) as scaler:
             await scaler.poll()
@@ -93,7 +97,10 @@ async def test_kafka_tells_of_a_round_to_the_first_that_asks_in_it(monkeypatch: 
     noted: list[str] = []
 
     async def ask(group: str) -> None:
-        await session.read(Question(group=group, topics=("t",)), lambda: noted.append(group))
+        async def note() -> None:
+            noted.append(group)
+
+        await session.read(Question(group=group, topics=("t",)), note)
 
     async with asyncio.TaskGroup() as tasks:
         for group in ("a", "b"):
