@@ -37,6 +37,7 @@ def verdict_body(verdict: RuleVerdict) -> Body:
         "needed": verdict.needed,
         "error": verdict.error,
         "errorReason": verdict.error_reason,
+        "lowerBound": verdict.lower_bound,
     }
 
 

@@ -45,7 +45,8 @@ class Bound(StrEnum):
 class RuleVerdict:
     """What one rule said. `error` None means that the figures are real; else they are None.
 
-    `needed` is the rule alone, in executions: ceil(value / target), 0 while not active.
+    `needed` is the rule alone, in executions: ceil(value / target), 0 while not active. `lower_bound` says
+    why there may be more than `value`.
     """
 
     name: str
@@ -57,6 +58,7 @@ class RuleVerdict:
     needed: int | None = None
     error: str | None = None
     error_reason: str | None = None
+    lower_bound: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

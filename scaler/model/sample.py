@@ -21,6 +21,7 @@ class Sample:
             lag). None: the start of the poll; the poller fills it in.
         target: messages one execution is expected to take, > 0, where only the source knows it. None: the
             target of the rule's parameters holds.
+        lower_bound: why there may be more than `value`, for people; None: `value` is the number itself.
     """
 
     value: float
@@ -29,6 +30,7 @@ class Sample:
     taken: float | None = None
     as_of: datetime | None = None
     target: float | None = None
+    lower_bound: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,6 +161,7 @@ def _verdict(item: RuleReading) -> RuleVerdict:
         active=reading.active,
         target=item.target,
         needed=_units(reading.value, item.target) if reading.active else 0,
+        lower_bound=reading.lower_bound,
     )
 
 
@@ -199,7 +200,8 @@ def _weigh_active(
     item: RuleReading, sample: Sample, claims: int, counts: Counts, as_of: datetime
 ) -> _Weighed:
     total = _units(sample.value, item.target)
-    name, shown = item.rule.name, f"ceil({sample.value:g}/{item.target:g})"
+    least = ">=" if sample.lower_bound is not None else ""
+    name, shown = item.rule.name, f"ceil({least}{sample.value:g}/{item.target:g})"
     if sample.includes_taken:
         if sample.taken is None:
             return _Weighed(gross=total, held=0, formula=f"{name}: {shown}")
@@ -292,7 +294,7 @@ def _answer(
         bound=bound,
         reason=reason,
         formula=formula,
-        message=message,
+        message=message + _lower_bounds(verdicts),
         verdicts=verdicts,
         ended_since=ended_since,
     )
@@ -321,6 +323,10 @@ def _reason(
     if room == 0:
         return Reason.AT_MAX, f"{counts.running} executions live: maxExecutions is reached{left_out}"
     return Reason.ALL_CLAIMED, f"every message has its execution ({counts.running} live){left_out}"
+
+
+def _lower_bounds(verdicts: tuple[RuleVerdict, ...]) -> str:
+    return "".join(f"; rule {v.name} is a lower bound: {v.lower_bound}" for v in verdicts if v.lower_bound)
 
 
 # --- KEDA ------------------------------------------------------------------------------------------------

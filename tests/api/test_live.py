@@ -84,6 +84,7 @@ async def test_decisions_are_told_whole_and_up_to_the_limit(
             "needed": 5,
             "error": None,
             "errorReason": None,
+            "lowerBound": None,
         }
     ]
     assert value[0]["at"] == "2026-11-21T12:00:00.000+00:00"
