@@ -14,6 +14,7 @@ from tests.infra.choose import Unavailable, absent
 from tests.infra.engine import Engine
 from tests.infra.kafka import Kafka, start_kafka
 from tests.infra.rabbitmq import RabbitMQ, start_rabbitmq
+from tests.infra.service_bus import ServiceBus, start_service_bus
 from tests.infra.skip_guard import pytest_configure
 
 __all__ = ["pytest_configure"]  # a hook: found by name
@@ -41,6 +42,14 @@ def kafka() -> Iterator[Kafka]:
     broker = start_kafka()
     yield broker
     broker.close()
+
+
+@pytest.fixture(scope="session")
+def service_bus() -> Iterator[ServiceBus]:
+    """A Service Bus; one a run, so use names of your own."""
+    bus = start_service_bus()
+    yield bus
+    bus.close()
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ def verdict_body(verdict: RuleVerdict) -> Body:
         "error": verdict.error,
         "errorReason": verdict.error_reason,
         "shares": verdict.shares,
+        "lowerBound": verdict.lower_bound,
     }
 
 

@@ -70,6 +70,7 @@ _CONNECTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 _ENTITY: Final = ("entity", "the queue, topic or other thing of that name: create it, or correct the name")
+_DISABLED: Final = ("entity", "the queue or subscription is switched off: enable it")
 _SOURCE: Final = ("source", "the source itself is unwell: see its own log and state")
 _ANSWER: Final = ("source", "what answers there may be something else: check address, port and protocol")
 _BY_REASON: Final[Mapping[str, tuple[str, str]]] = {
@@ -81,6 +82,7 @@ _BY_REASON: Final[Mapping[str, tuple[str, str]]] = {
     "AuthorizationFailed": ("right", "the login works; give it the right that the message names"),
     "EntityNotFound": _ENTITY,
     "Ambiguous": _ENTITY,
+    "EntityDisabled": _DISABLED,
     "EntityLocked": ("entity", "another connection holds it for itself alone: use one that is shared"),
     "Throttled": ("throttled", "raise pollingInterval, or let fewer rules use this login"),
     "BudgetExhausted": ("throttled", "raise limits.sourceRequests of the daemon, or pollingInterval"),

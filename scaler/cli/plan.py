@@ -30,6 +30,7 @@ def planned_body(decision: Decision) -> dict[str, Any]:
                 "active": rule.active,
                 "target": rule.target,
                 "error": rule.error,
+                "lowerBound": rule.lower_bound,
             }
             for rule in decision.rules
         ],

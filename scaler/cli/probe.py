@@ -40,6 +40,7 @@ def probed_body(rule: ProbedRule, looks: Sequence[Look]) -> dict[str, Any]:
         "openMs": _ms(rule.open_s),
         "latencyMs": _ms(rule.poll_s),
         "requests": rule.requests,
+        "lowerBound": sample.lower_bound if sample else None,
         "failure": _failure_body(rule.reading, looks) if isinstance(rule.reading, PollFailure) else None,
     }
 
@@ -66,12 +67,18 @@ def _row(rule: ProbedRule) -> tuple[object, ...]:
     if isinstance(rule.reading, PollFailure):
         return (*names, None, None, None, *costs, rule.reading.reason)
     sample = rule.reading
-    return (*names, sample.value, sample.taken, "yes" if sample.active else "no", *costs, "ok")
+    result = "ok" if sample.lower_bound is None else "at least"
+    return (*names, sample.value, sample.taken, "yes" if sample.active else "no", *costs, result)
 
 
 def _tell(rule: ProbedRule, failure: PollFailure, advice: Advice) -> None:
     click.echo(f"\n{rule.job}, rule {rule.rule}: {failure.reason}: {failure.message}")
     click.echo(f"  Check first ({advice.check}): {advice.text}.")
+
+
+def _tell_least(rule: ProbedRule, sample: Sample) -> None:
+    if sample.lower_bound is not None:
+        click.echo(f"\n{rule.job}, rule {rule.rule}: at least {sample.value:g}: {sample.lower_bound}")
 
 
 def _show(answers: Sequence[Answer]) -> None:
@@ -83,6 +90,8 @@ def _show(answers: Sequence[Answer]) -> None:
     for rule, looks in answers:
         if isinstance(rule.reading, PollFailure):
             _tell(rule, rule.reading, advise(rule.reading.reason, looks))
+        else:
+            _tell_least(rule, rule.reading)
 
 
 async def _ask(paths: Sequence[Path], rule: str | None) -> list[Answer]:

@@ -52,7 +52,8 @@ def rule_sentence(rule: dict[str, Any]) -> str:
     head = f"Rule '{rule['name']}' ({rule['type']})"
     if rule["error"]:
         return f"{head} could not be read: {rule['error']}"
-    text = f"{head} read {_number(rule['value'])}"
+    least = "at least " if rule.get("lowerBound") else ""
+    text = f"{head} read {least}{_number(rule['value'])}"
     if rule["taken"]:
         text += f", {_number(rule['taken'])} of them held by workers"
     if not rule["active"]:

@@ -70,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         "--max-delivery-count", type=int, default=10, metavar="N", help="deliveries of a message (default 10)"
     )
     add("--key", help="accept only tokens signed with this key (default: any token)")
+    add("--listen-key", metavar="KEY", help="key of a second policy that may only receive and peek")
+    add("--no-admin", action="store_true", help="serve no management API, as early emulators")
     add("-v", "--verbose", action="store_true", help="log every AMQP frame to standard error")
     return parser
 
@@ -84,20 +86,29 @@ async def _serve(broker: DevBroker, options: argparse.Namespace, settings: Queue
             broker.add_queue(name, settings)
         for name, *subscriptions in options.topic:
             broker.add_topic(name, *subscriptions, settings=settings)
-        _announce(broker, options.key)
+        _announce(broker, options)
         await stopped.wait()
 
 
-def _announce(broker: DevBroker, key: str | None) -> None:
-    """Print the addresses, one line each, the key hidden when it is the user's own."""
+def _announce(broker: DevBroker, options: argparse.Namespace) -> None:
+    """Print the addresses, one line each, the keys hidden when they are the user's own."""
+    admin = "none" if options.no_admin else f"{broker.host}:{broker.http_port}"
     lines = [
-        f"{_NOTICE}: AMQP on {broker.host}:{broker.amqp_port}, management on {broker.host}:{broker.http_port}",
+        f"{_NOTICE}: AMQP on {broker.host}:{broker.amqp_port}, management on {admin}",
         f"connection string: {broker.connection_string}",
-        f"management connection string: {broker.admin_connection_string}",
     ]
+    if not options.no_admin:
+        lines.append(f"management connection string: {broker.admin_connection_string}")
+    if options.listen_key:
+        lines.append(f"listen connection string: {broker.listen_connection_string}")
     for line in lines:
-        shown = line.replace(f"SharedAccessKey={key};", f"SharedAccessKey={_HIDDEN_KEY};") if key else line
-        print(shown, flush=True)
+        print(_hidden(line, options), flush=True)
+
+
+def _hidden(line: str, options: argparse.Namespace) -> str:
+    for key in filter(None, (options.key, options.listen_key)):
+        line = line.replace(f"SharedAccessKey={key};", f"SharedAccessKey={_HIDDEN_KEY};")
+    return line
 
 
 def _complain(text: str) -> int:
@@ -117,7 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as exc:
         return _complain(f"--lock-seconds, --max-delivery-count: {exc}")
     broker = DevBroker(
-        host=options.host, amqp_port=options.amqp_port, http_port=options.http_port, key=options.key
+        host=options.host,
+        amqp_port=options.amqp_port,
+        http_port=options.http_port,
+        key=options.key,
+        listen_key=options.listen_key,
+        has_admin=not options.no_admin,
     )
     try:
         asyncio.run(_serve(broker, options, settings))

@@ -19,7 +19,7 @@ from scaler.devbroker.atom import (
 )
 from scaler.devbroker.entities import Queue, QueueSettings
 from scaler.devbroker.namespace import Entity, Namespace, Topic
-from scaler.devbroker.sas import TokenError, check_token
+from scaler.devbroker.sas import Keys, TokenError
 
 _ATOM_XML = "application/atom+xml"
 _DEFAULT_PAGE, _MAX_PAGE = 100, 1000
@@ -36,9 +36,9 @@ class _Refusal(Exception):
 class AdminApi:
     """Answers the management requests for one namespace."""
 
-    def __init__(self, namespace: Namespace, key: str | None) -> None:
-        """Serve `namespace`; with `key` None any authorization header is good."""
-        self._namespace, self._key = namespace, key
+    def __init__(self, namespace: Namespace, keys: Keys) -> None:
+        """Serve `namespace`; without keys any authorization header is good."""
+        self._namespace, self._keys = namespace, keys
 
     def application(self) -> web.Application:
         """Build the aiohttp application."""
@@ -81,12 +81,12 @@ class AdminApi:
         header = request.headers.get("Authorization")
         if not header:
             raise _Refusal(401, "Missing authorization header")
-        if self._key is None:
-            return
         try:
-            check_token(header, self._key, self._namespace.clock.now())
+            grant = self._keys.grant(header, self._namespace.clock.now())
         except TokenError as exc:
             raise _Refusal(401, str(exc)) from exc
+        if not grant.may_all:
+            raise _Refusal(401, "Manage,EntityRead claims required for this operation.")
 
     def _topic(self, name: str) -> Topic:
         topic = self._namespace.topics.get(name.lower())

@@ -22,7 +22,7 @@ from scaler.devbroker.requests import (
     Request,
     RequestNode,
 )
-from scaler.devbroker.sas import TokenError, audience_path, check_token
+from scaler.devbroker.sas import Grant, Keys, TokenError, audience_path
 
 _URL_PREFIX = re.compile(r"^[a-z]+://[^/]*/")
 _MANAGEMENT = re.compile(r"(?i)/\$management$")
@@ -169,11 +169,11 @@ def _dead_letter_texts(error: Any) -> tuple[str | None, str | None]:
 class Gatekeeper:
     """Finds the node behind each link of one connection and remembers what the client may reach."""
 
-    def __init__(self, namespace: Namespace, key: str | None) -> None:
-        """Serve one connection; with `key` None any token is good and none is needed."""
-        self._namespace, self._key = namespace, key
+    def __init__(self, namespace: Namespace, keys: Keys) -> None:
+        """Serve one connection; without keys any token is good and none is needed."""
+        self._namespace, self._keys = namespace, keys
         self._replies: Replies = {}
-        self._grants: dict[str, int] = {}  # entity path -> end of its token, seconds since 1970
+        self._grants: dict[str, Grant] = {}  # by entity path
 
     def route(self, link: Link) -> Node:
         """Give the node a link asks for.
@@ -200,33 +200,37 @@ class Gatekeeper:
 
     def _entity_node(self, link: Link, entity: Entity) -> Node:
         if not link.we_send:
+            if not self._may_reach(entity.name.lower(), to_send=True):
+                raise LinkError(
+                    "amqp:unauthorized-access", "Unauthorized access. 'Send' claim(s) are required."
+                )
             return SenderNode(link, entity)
         if isinstance(entity, Topic):
             raise _missing(entity.name)
         return ReceiverNode(link, entity)
 
     def _find(self, path: str) -> Entity:
-        if self._key is not None and not self._may_reach(path.lower()):
+        if not self._may_reach(path.lower()):
             raise LinkError("amqp:unauthorized-access", f"No valid token for '{path}'.")
         entity = self._namespace.find(path)
         if entity is None:
             raise _missing(path)
         return entity
 
-    def _may_reach(self, path: str) -> bool:
+    def _may_reach(self, path: str, *, to_send: bool = False) -> bool:
+        if self._keys.takes_any:
+            return True
         now = self._namespace.clock.now()
-        live = (granted for granted, end in self._grants.items() if end > now)
+        live = (to for to, grant in self._grants.items() if grant.end > now and grant.may_all >= to_send)
         return any(not granted or path == granted or path.startswith(granted + "/") for granted in live)
 
     def _put_token(self, request: Request) -> Reply:
-        if self._key is None:
-            return Reply(status=202, description="Accepted")
         audience = str(request.properties.get("name", ""))
         try:
-            end = check_token(str(request.body), self._key, self._namespace.clock.now())
+            grant = self._keys.grant(str(request.body), self._namespace.clock.now())
         except TokenError as exc:
             return Reply(status=401, description=str(exc))
-        self._grants[audience_path(audience)] = end
+        self._grants[audience_path(audience)] = grant
         return Reply(status=202, description="Accepted")
 
 

@@ -7,7 +7,9 @@ the broker may be reached under any host name.
 import base64
 import hashlib
 import hmac
+import math
 import re
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote_plus
 
 _AUTHORITY = re.compile(r"^[a-z]+://[^/]*/?")
@@ -15,6 +17,47 @@ _AUTHORITY = re.compile(r"^[a-z]+://[^/]*/?")
 
 class TokenError(Exception):
     """Raise when a token is not signed with the broker's key, or is out of date."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a good token allows: until when (seconds since 1970), and whether more than receiving and peeking."""
+
+    end: float
+    may_all: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The keys of the broker's two policies.
+
+    Attributes:
+        manage: of the policy that may do everything; None takes any token that `listen` did not sign.
+        listen: of the policy that may only receive and peek; None: there is no such policy.
+    """
+
+    manage: str | None = field(default=None, repr=False)
+    listen: str | None = field(default=None, repr=False)
+
+    @property
+    def takes_any(self) -> bool:
+        """Whether no token is needed."""
+        return self.manage is None and self.listen is None
+
+    def grant(self, token: str, now: float) -> Grant:
+        """Check a token.
+
+        Raises:
+            TokenError: none of the keys signed it, or it has expired.
+        """
+        if self.listen is not None:
+            try:
+                return Grant(end=check_token(token, self.listen, now), may_all=False)
+            except TokenError:
+                pass  # perhaps the other key's
+        if self.manage is None:
+            return Grant(end=math.inf, may_all=True)
+        return Grant(end=check_token(token, self.manage, now), may_all=True)
 
 
 def check_token(token: str, key: str, now: float) -> int:

@@ -15,6 +15,7 @@ from scaler.devbroker.connection import Connection
 from scaler.devbroker.entities import Queue, QueueSettings
 from scaler.devbroker.links import Gatekeeper
 from scaler.devbroker.namespace import Namespace, Topic
+from scaler.devbroker.sas import Keys
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ AMQP_PORT = 5672
 ADMIN_PORT = 5300
 OPEN_KEY = "SAS_KEY_VALUE"  # what clients put in the string when the broker checks no key
 _KEY_NAME = "RootManageSharedAccessKey"
+_LISTEN_NAME = "Listen"
 _CLOSE_S = 5.0
 
 
@@ -45,7 +47,14 @@ class DevBroker:
     """
 
     def __init__(
-        self, *, host: str = "127.0.0.1", amqp_port: int = 0, http_port: int = 0, key: str | None = None
+        self,
+        *,
+        host: str = "127.0.0.1",
+        amqp_port: int = 0,
+        http_port: int = 0,
+        key: str | None = None,
+        listen_key: str | None = None,
+        has_admin: bool = True,
     ) -> None:
         """Prepare a broker; nothing listens before `start`.
 
@@ -54,11 +63,14 @@ class DevBroker:
             amqp_port: TCP port of AMQP, 0 for any free one.
             http_port: TCP port of the management API, 0 for any free one.
             key: Shared access key every token has to be signed with; None accepts any token.
+            listen_key: Key of a second policy that may only receive and peek; None: there is none.
+            has_admin: Whether it has a management API; early versions of the official emulator had none.
         """
         self.host = host
         self.clock = Clock()
         self.namespace = Namespace(self.clock)
-        self._key = key
+        self._keys = Keys(manage=key, listen=listen_key)
+        self._has_admin = has_admin
         self._wanted_ports = amqp_port, http_port
         self._connections: set[Connection] = set()
         self._amqp: asyncio.Server | None = None
@@ -102,6 +114,17 @@ class DevBroker:
         return self._connection_string(self.amqp_port)
 
     @property
+    def listen_connection_string(self) -> str:
+        """Connection string of the policy without the right Manage. It holds the listen key.
+
+        Raises:
+            ValueError: There is no such policy.
+        """
+        if self._keys.listen is None:
+            raise ValueError("the broker was made without a listen_key")
+        return self._connection_string(self.amqp_port, policy=(_LISTEN_NAME, self._keys.listen))
+
+    @property
     def admin_connection_string(self) -> str:
         """Connection string with the management port, for the administration client over plain http."""
         return self._connection_string(self.http_port)
@@ -111,10 +134,11 @@ class DevBroker:
         """AMQP connections open now."""
         return len(self._connections)
 
-    def _connection_string(self, port: int) -> str:
+    def _connection_string(self, port: int, policy: tuple[str, str] | None = None) -> str:
+        name, key = policy or (_KEY_NAME, self._keys.manage or OPEN_KEY)
         return (
-            f"Endpoint=sb://{_reachable(self.host)}:{port};SharedAccessKeyName={_KEY_NAME};"
-            f"SharedAccessKey={self._key or OPEN_KEY};UseDevelopmentEmulator=true;"
+            f"Endpoint=sb://{_reachable(self.host)}:{port};SharedAccessKeyName={name};"
+            f"SharedAccessKey={key};UseDevelopmentEmulator=true;"
         )
 
     # -- entities
@@ -141,7 +165,8 @@ class DevBroker:
         """
         try:
             await self._start_amqp()
-            await self._start_http()
+            if self._has_admin:
+                await self._start_http()
         except BaseException:
             await self.stop()
             raise
@@ -176,7 +201,7 @@ class DevBroker:
 
     async def _start_http(self) -> None:
         port = self._wanted_ports[1]
-        application = AdminApi(self.namespace, self._key).application()
+        application = AdminApi(self.namespace, self._keys).application()
         self._http = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._http.setup()
         try:
@@ -186,7 +211,7 @@ class DevBroker:
         self._ports = self._ports[0], self._http.addresses[0][1]
 
     def _make_connection(self) -> Connection:
-        gatekeeper = Gatekeeper(self.namespace, self._key)
+        gatekeeper = Gatekeeper(self.namespace, self._keys)
         return Connection(
             self.clock,
             gatekeeper.route,

@@ -22,6 +22,7 @@ class FaultLog:
 
     def __init__(self) -> None:
         self._troubles: dict[str, _Trouble] = {}
+        self._limited: dict[str, str] = {}
 
     def failed(self, subject: str, reason: str, message: str, now: datetime, **fields: object) -> None:
         """Note a failure; a line is written only if the subject was well or fails for another reason."""
@@ -44,6 +45,18 @@ class FaultLog:
                 failures=trouble.count,
                 **fields,
             )
+
+    def limited(self, subject: str, why: str | None, **fields: object) -> None:
+        """Note whether a reading is only a lower bound, and why; a line is written on a change only."""
+        if self._limited.get(subject) == why:
+            return
+        event = _kind(subject) + (".exact" if why is None else ".lower_bound")
+        if why is None:
+            del self._limited[subject]
+            log.info(event, **fields)
+        else:
+            self._limited[subject] = why
+            log.warning(event, why=why, **fields)
 
 
 def _kind(subject: str) -> str:

@@ -213,4 +213,5 @@ class JobLoop:
                 self._ports.faults.failed(subject, failure.reason, failure.message, now, **fields)
             else:
                 self._ports.faults.well(subject, now, **fields)
+                self._ports.faults.limited(subject, item.reading.lower_bound, **fields)
         return readings

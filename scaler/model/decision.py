@@ -52,6 +52,7 @@ class RuleVerdict:
 
     `needed` is the rule alone, in executions: ceil(value / target), or how many of its shares have work; 0 while
     not active. `shares` is how many shares the source told; None if it has none.
+    `lower_bound` says why there may be more than `value`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class RuleVerdict:
     error: str | None = None
     error_reason: str | None = None
     shares: int | None = None
+    lower_bound: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ class Sample:
             target of the rule's parameters holds.
         shares: parts of the source that are handed out one by one, each to one execution at a time; keys are
             unique. None: an execution may take from all of it.
+        lower_bound: why there may be more than `value`, for people; None: `value` is the number itself.
     """
 
     value: float
@@ -34,6 +35,7 @@ class Sample:
     as_of: datetime | None = None
     target: float | None = None
     shares: tuple[Share, ...] | None = None
+    lower_bound: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ def answer(
         bound=bound,
         reason=reason,
         formula=formula,
-        message=message,
+        message=message + _lower_bounds(verdicts),
         verdicts=verdicts,
         ended_since=ended_since,
     )
@@ -131,3 +131,7 @@ def _reason(
     if room == 0:
         return Reason.AT_MAX, f"{counts.running} executions live: maxExecutions is reached{left_out}"
     return Reason.ALL_CLAIMED, f"every message has its execution ({counts.running} live){left_out}"
+
+
+def _lower_bounds(verdicts: tuple[RuleVerdict, ...]) -> str:
+    return "".join(f"; rule {v.name} is a lower bound: {v.lower_bound}" for v in verdicts if v.lower_bound)

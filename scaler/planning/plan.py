@@ -91,6 +91,7 @@ def _verdict(item: RuleReading) -> RuleVerdict:
         target=item.target,
         needed=_needed(reading, item.target) if reading.active else 0,
         shares=None if reading.shares is None else len(reading.shares),
+        lower_bound=reading.lower_bound,
     )
 
 
@@ -175,7 +176,8 @@ def _weigh_active(
     item: RuleReading, sample: Sample, claims: int, counts: Counts, as_of: datetime
 ) -> _Weighed:
     total = _units(sample.value, item.target)
-    name, shown = item.rule.name, f"ceil({sample.value:g}/{item.target:g})"
+    least = ">=" if sample.lower_bound is not None else ""
+    name, shown = item.rule.name, f"ceil({least}{sample.value:g}/{item.target:g})"
     if sample.includes_taken:
         if sample.taken is None:
             return _Weighed(gross=total, held=0, formula=f"{name}: {shown}")

@@ -22,6 +22,11 @@ from scaler.scalers._azure_strings import BusNamespace
 EMULATOR_ADMIN_PORT: Final = 5300
 """Where the official emulator serves its management API."""
 _ATOM: Final = b"http://www.w3.org/2005/Atom"
+_ERROR: Final = b"<Error>"
+
+
+class NoAdminApi(DecodeError):
+    """What answers at the address has no management API: it does not know even its paths."""
 
 
 class AdminTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK hands it out untyped
@@ -36,6 +41,7 @@ class AdminTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK hands i
 
         Raises:
             DecodeError: the answer is none of the management API's.
+            NoAdminApi: nothing there knows the path, not even to say in the API's words that it has no such entity.
         """
         if self._plain_http:
             request.url = request.url.replace("https://", "http://", 1)
@@ -46,6 +52,8 @@ class AdminTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK hands i
         if response.status_code < 300 and _ATOM not in response.body():
             # The SDK would read another server's page as an empty list, so as no messages.
             raise DecodeError("not an answer of the management API", response=response)
+        if response.status_code == 404 and not any(mark in response.body() for mark in (_ATOM, _ERROR)):
+            raise NoAdminApi("no management API", response=response)
         return response
 
 

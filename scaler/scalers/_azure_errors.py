@@ -60,10 +60,11 @@ def azure_errors(subject: Subject) -> Iterator[None]:
     try:
         yield
     except (AzureError, TimeoutError) as exc:
-        raise _explain(exc, subject) from exc
+        raise explain(exc, subject) from exc
 
 
-def _explain(exc: AzureError | TimeoutError, subject: Subject) -> PollError:
+def explain(exc: AzureError | TimeoutError, subject: Subject) -> PollError:
+    """Say what went wrong in our words."""
     if isinstance(exc, _TIMEOUTS):
         text = f"no answer within {subject.timeout_s:g} s"
         return subject.fault(text, reason="Timeout", transient=True)

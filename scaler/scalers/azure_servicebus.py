@@ -11,20 +11,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
-from azure.core.async_paging import AsyncItemPaged
-from azure.servicebus.aio.management import ServiceBusAdministrationClient
-from azure.servicebus.management import QueueRuntimeProperties, SubscriptionRuntimeProperties
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from scaler.model.sample import Sample
-from scaler.ports.scaler import NoteRequest, Scaler, ScalerContext, ScalerType
-from scaler.scalers._azure_bus_admin import admin_host, open_admin
+from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
+from scaler.scalers._azure_bus_admin import admin_host
+from scaler.scalers._azure_bus_entity import Ask, Counted, Entity, read_count
+from scaler.scalers._azure_bus_session import BusSession, Login, open_session
 from scaler.scalers._azure_clouds import PUBLIC, SERVICE_BUS_SUFFIXES, host_suffix, read_cloud, read_suffix
 from scaler.scalers._azure_errors import Subject, azure_errors
 from scaler.scalers._azure_strings import BusNamespace, read_bus
 from scaler.wire.metadata import KedaBool, KedaInt, SecretStr, Sources, TriggerMetadata
-
-_Counted = QueueRuntimeProperties | SubscriptionRuntimeProperties
 
 
 class Metadata(TriggerMetadata):
@@ -50,8 +47,8 @@ class Metadata(TriggerMetadata):
     )
     connection: Annotated[SecretStr | None, Sources("AE")] = Field(
         default=None,
-        description="Connection string of the namespace, with the right Manage. Needed without identity; "
-        "not used with one.",
+        description="Connection string of the namespace, with the right Manage; with Listen alone the number is "
+        "a lower bound. Needed without identity; not used with one.",
     )
     namespace: str | None = Field(
         default=None, description="Name of the namespace. Needed with identity; not used without."
@@ -148,63 +145,42 @@ def namespace_of(meta: Metadata, identity: str | None) -> BusNamespace:
 class AzureServiceBus:
     """What one rule counts, read over a shared connection."""
 
-    def __init__(
-        self, admin: ServiceBusAdministrationClient, meta: Metadata, subject: Subject, note: NoteRequest
-    ) -> None:
-        self._admin = admin
+    def __init__(self, session: BusSession, meta: Metadata, ask: Ask) -> None:
+        self._session = session
         self._meta = meta
-        self._subject = subject
-        self._note = note
+        self._ask = ask
 
     async def poll(self) -> Sample:
-        """Read the active messages: one request, with `useRegex` one for each hundred entities."""
-        with azure_errors(self._subject):
-            async with asyncio.timeout(self._subject.timeout_s):
-                value = await (self._count_matches() if self._meta.use_regex else self._count_one())
-        active = value > self._meta.activation_message_count
-        return Sample(value=value, active=active, includes_taken=True, taken=None)
+        """Read the active messages: one request, with `useRegex` one for each hundred entities.
 
-    async def _count_one(self) -> int:
+        Rules that ask at the same moment share the pages of a list where that takes fewer requests.
+        """
+        subject = self._ask.subject
+        with azure_errors(subject):
+            async with asyncio.timeout(subject.timeout_s):
+                counted = await (self._count_matches() if self._meta.use_regex else self._count_one())
+        return Sample(
+            value=counted.value,
+            active=counted.value > self._meta.activation_message_count,
+            includes_taken=True,
+            taken=None,
+            as_of=counted.asked_at,
+            lower_bound=counted.lower_bound,
+        )
+
+    async def _count_one(self) -> Counted:
         meta = self._meta
-        await self._note()
-        if meta.topic_name is not None and meta.subscription_name is not None:
-            return self._active(
-                await self._admin.get_subscription_runtime_properties(meta.topic_name, meta.subscription_name)
-            )
-        return self._active(await self._admin.get_queue_runtime_properties(meta.queue_name or ""))
+        name = (meta.queue_name if meta.topic_name is None else meta.subscription_name) or ""
+        return await self._session.one(Entity(name=name, topic=meta.topic_name), self._ask)
 
-    async def _count_matches(self) -> int:
+    async def _count_matches(self) -> Counted:
         meta = self._meta
         pattern = re.compile(meta.subscription_name or meta.queue_name or "")
-        listed: AsyncItemPaged[QueueRuntimeProperties] | AsyncItemPaged[SubscriptionRuntimeProperties]
-        if meta.topic_name is not None:
-            listed = self._admin.list_subscriptions_runtime_properties(meta.topic_name)
-        else:
-            listed = self._admin.list_queues_runtime_properties()
-        counts: list[int] = []
-        pages = listed.by_page()
-        await self._note()
-        async for page in pages:
-            counts += [self._active(entity) async for entity in page if pattern.fullmatch(entity.name)]
-            if getattr(pages, "continuation_token", None):  # so another page follows
-                await self._note()
-        return combine(counts, meta.operation)
-
-    def _active(self, entity: _Counted) -> int:
-        """Give the active messages; an answer without the number is a fault, not a zero."""
-        try:
-            count = entity.active_message_count
-        except AttributeError:
-            count = None
-        if count is None:
-            raise self._subject.fault(_NO_COUNTS, reason="CountMissing", transient=True)
-        return count
-
-
-_NO_COUNTS = (
-    "the answer holds no message counts; the namespace leaves them out when it is busy (then poll less "
-    "often), or the name is that of another kind of entity"
-)
+        listing = await self._session.counts.every(meta.topic_name, self._ask)
+        counts = [
+            read_count(row, self._ask.subject) for row in listing.rows.values() if pattern.fullmatch(row.name)
+        ]
+        return Counted(value=combine(counts, meta.operation), asked_at=listing.asked_at)
 
 
 def combine(counts: list[int], operation: str) -> int:
@@ -220,18 +196,17 @@ def combine(counts: list[int], operation: str) -> int:
 async def open_scaler(meta: Metadata, context: ScalerContext) -> AsyncIterator[Scaler]:
     """Open the rule on the connection that it shares with all rules of the same namespace and credentials."""
     namespace = namespace_of(meta, context.identity)
-    host = admin_host(namespace, meta.admin_port)
+    login = Login(namespace=namespace, identity=context.identity, admin_port=meta.admin_port)
     subject = Subject(
-        name=f"{_entity(meta)} at {host}",
+        name=f"{_entity(meta)} at {login.host}",
         missing="create it, or correct the names in the rule",
         rights=_rights(context.identity),
         timeout_s=context.timeout_s,
     )
-    key = ("azure-servicebus", namespace, host, context.identity)
     async with context.sessions.lease(
-        key, lambda: open_admin(namespace, host, context.identity, context.timeout_s)
-    ) as admin:
-        yield AzureServiceBus(admin, meta, subject, context.note_request)
+        ("azure-servicebus", login), lambda: open_session(login, context.timeout_s, context.now)
+    ) as session:
+        yield AzureServiceBus(session, meta, Ask(subject=subject, note=context.note_request))
 
 
 def _entity(meta: Metadata) -> str:

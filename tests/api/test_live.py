@@ -95,6 +95,7 @@ async def test_decisions_are_told_whole_and_up_to_the_limit(
             "error": None,
             "errorReason": None,
             "shares": None,
+            "lowerBound": None,
         }
     ]
     assert (value[0]["handed"], value[0]["held"]) == (["orders/3"], ["orders/0", "orders/1"])

@@ -188,6 +188,15 @@ def test_why_says_which_shares_were_handed_out_and_which_are_held(run: Run, daem
     ]
 
 
+def test_why_says_of_a_lower_bound_that_it_is_one(run: Run, daemon: Daemon) -> None:
+    least = replace(make_decision().rules[0], lower_bound="looked at over AMQP")
+    daemon.store.made = [make_decision(rules=(least,))]
+    expected = (
+        "  Rule 'queue' (azure-queue) read at least 25: active; at 5 per execution that is 5 executions."
+    )
+    assert run("why", "orders").stdout.splitlines()[1] == expected
+
+
 def test_why_in_json_gives_the_decisions(run: Run, daemon: Daemon) -> None:
     daemon.store.made = [make_decision(number=n) for n in (5, 4, 3, 2)]
     found = json.loads(run("why", "orders", "-n", "2", "-o", "json").stdout)

@@ -149,6 +149,7 @@ def test_a_plan_in_json_has_what_scripts_rely_on() -> None:
                 "active": None,
                 "target": None,
                 "error": "no answer",
+                "lowerBound": None,
             }
         ],
         "launch": 3,

@@ -136,9 +136,26 @@ async def test_an_answer_is_shown_with_what_it_took(tmp_path: Path, broker: DevB
             "active": False,
             "target": 3.0,
             "requests": 1,
+            "lowerBound": None,
             "failure": None,
         },
     )
+
+
+async def test_a_count_that_is_only_a_lower_bound_is_shown_as_one(tmp_path: Path) -> None:
+    async with DevBroker(key=CANARY, listen_key="listencanary") as broker:
+        broker.add_queue("orders")
+        path = job(tmp_path, "orders", bus_rule(broker), secret=broker.listen_connection_string)
+        result = await probe(path)
+        code, (found,) = await probe_json(path)
+    why = (
+        "the connection string's key lacks the right Manage, so messages were looked at over AMQP, at most "
+        "250 of them"
+    )
+    assert (code, result.exit_code) == (0, 0)
+    assert (found["value"], found["lowerBound"], found["failure"]) == (0, why, None)
+    assert result.stdout.splitlines()[1].endswith("at least")
+    assert result.stdout.splitlines()[2:] == ["", f"orders, rule queue: at least 0: {why}"]
 
 
 async def test_the_table_has_a_line_for_each_rule_and_a_paragraph_for_each_failure(
@@ -150,7 +167,7 @@ async def test_the_table_has_a_line_for_each_rule_and_a_paragraph_for_each_failu
     lines = [re.sub(r"\s\d+(\.\d+)?(?=\s+1\s)", " MS", line).split() for line in result.stdout.splitlines()]
     assert result.exit_code == 1
     assert lines[1] == ["orders", "queue", "azure-servicebus", source, "0", "-", "no", "5", "MS", "1", "ok"]
-    assert lines[2][-3:] == ["MS", "1", "EntityNotFound"]
+    assert lines[2][-2:] == ["2", "EntityNotFound"]  # in the list that both share, then by itself
     missing = f"queue 'ghost' at {source}: does not exist; create it, or correct the names in the rule"
     assert result.stdout.splitlines()[3:] == [
         "",

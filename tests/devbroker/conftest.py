@@ -7,8 +7,6 @@ namespace. Everything goes through the unmodified official SDK.
 
 import asyncio
 import datetime as dt
-import os
-import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,38 +15,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
 from scaler.devbroker import DevBroker
+from tests.infra.service_bus import from_environment, open_admin
 
-CONNECTION_VARIABLE = "SERVICEBUS_CONNECTION_STRING"
-ADMIN_VARIABLE = "SERVICEBUS_ADMIN_CONNECTION_STRING"
-
-
-class PlainHttpTransport(AioHttpTransport):  # type: ignore[misc]  # untyped in azure-core
-    """The administration client builds https addresses only; an emulator speaks http."""
-
-    async def send(self, request: Any, **options: Any) -> Any:
-        """Send over plain http."""
-        request.url = request.url.replace("https://", "http://", 1)
-        return await super().send(request, **options)
-
-
-def open_admin(connection_string: str) -> ServiceBusAdministrationClient:
-    """Open an administration client that fails fast and speaks what the service speaks."""
-    is_emulator = "UseDevelopmentEmulator=true" in connection_string
-    options: dict[str, Any] = {"transport": PlainHttpTransport()} if is_emulator else {}
-    return ServiceBusAdministrationClient.from_connection_string(connection_string, retry_total=0, **options)
-
-
-def admin_of(connection_string: str) -> str:
-    """Derive the management connection string of an emulator: same host, port 5300."""
-    if "UseDevelopmentEmulator=true" not in connection_string:
-        return connection_string
-    return re.sub(r"(?<=sb://)([^;:/]+)(:\d+)?", r"\1:5300", connection_string)
+__all__ = ["open_admin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +115,9 @@ async def broker() -> AsyncIterator[DevBroker]:
 async def service() -> AsyncIterator[Bus]:
     """One Service Bus for the whole run, so that no test waits for the SDK to close."""
     async with AsyncExitStack() as stack:
-        given = os.environ.get(CONNECTION_VARIABLE)
+        given = from_environment()
         if given:
-            connection_string = given
-            admin_string = os.environ.get(ADMIN_VARIABLE) or admin_of(given)
+            connection_string, admin_string = given
         else:
             broker = await stack.enter_async_context(DevBroker())
             connection_string, admin_string = broker.connection_string, broker.admin_connection_string

@@ -6,7 +6,9 @@ from typing import Any
 import aiohttp
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.servicebus.exceptions import MessagingEntityNotFoundError
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
+from azure.servicebus.exceptions import MessagingEntityNotFoundError, ServiceBusAuthorizationError
 
 from scaler.devbroker import DevBroker
 
@@ -111,3 +113,27 @@ async def test_a_request_without_authorization_is_refused(broker: DevBroker) -> 
     url = f"http://127.0.0.1:{broker.http_port}/$Resources/queues"
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         assert (answer.status, "Missing authorization header" in await answer.text()) == (401, True)
+
+
+async def test_a_policy_that_may_only_listen_receives_but_neither_sends_nor_manages() -> None:
+    async with DevBroker(key="manage", listen_key="listen") as broker:
+        broker.add_queue("jobs")
+        async with ServiceBusClient.from_connection_string(broker.connection_string, retry_total=0) as client:
+            async with client.get_queue_sender("jobs") as sender:
+                await sender.send_messages(ServiceBusMessage("x"))
+        listening = ServiceBusClient.from_connection_string(broker.listen_connection_string, retry_total=0)
+        async with listening as client:
+            async with client.get_queue_receiver("jobs") as receiver:
+                (peeked,) = await receiver.peek_messages(timeout=5)
+                (taken,) = await receiver.receive_messages(max_message_count=1, max_wait_time=5)
+                await receiver.complete_message(taken)
+            with pytest.raises(ServiceBusAuthorizationError, match="Send"):
+                async with client.get_queue_sender("jobs"):
+                    pass
+        admin_string = broker.listen_connection_string.replace(
+            f":{broker.amqp_port};", f":{broker.http_port};"
+        )
+        async with open_admin(admin_string) as admin:
+            with pytest.raises(HttpResponseError) as refused:
+                await admin.get_queue_runtime_properties("jobs")
+    assert (str(peeked), str(taken), refused.value.status_code) == ("x", "x", 401)

@@ -126,3 +126,19 @@ def test_it_imports_nothing_of_the_product_and_no_azure_library() -> None:
         check=False, args=[sys.executable, "-c", code], capture_output=True, text=True, timeout=30
     )
     assert ended.stdout == "[]\n"
+
+
+async def test_without_management_api_it_prints_no_string_for_one_and_hides_the_listen_key() -> None:
+    options = ("--amqp-port", "0", "--no-admin", "--queue", "jobs", "--listen-key", "listencanary")
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    notice, amqp, listen = [await read_line(process) for _ in range(3)]
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        rest, _errors = await process.communicate()
+    assert notice.endswith(", management on none")
+    assert "SharedAccessKeyName=RootManageSharedAccessKey;" in amqp
+    assert listen.startswith("listen connection string: Endpoint=sb://127.0.0.1:")
+    assert "SharedAccessKeyName=Listen;SharedAccessKey=<the key given>;" in listen
+    assert rest == b""

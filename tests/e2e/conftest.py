@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from tests.e2e.daemon import Daemon
-from tests.e2e.work import AzureQueue, Queue, RabbitQueue, remove_containers
+from tests.e2e.work import (
+    AzureQueue,
+    BusQueue,
+    BusSubscription,
+    Queue,
+    RabbitQueue,
+    remove_containers,
+)
 from tests.infra.engine import Engine
 
 Source = Callable[[str], Queue]
@@ -19,11 +26,17 @@ MakeDaemon = Callable[..., Daemon]
 
 @pytest.fixture
 def source(request: pytest.FixtureRequest) -> Source:
-    """Give the queue of a kind: `amqp`, `http` or `azure`. Its service starts when first asked for."""
+    """Give the queue of a kind: `amqp`, `http`, `azure`, `bus-queue` or `bus-subscription`.
+
+    Its service starts when first asked for.
+    """
 
     def find(kind: str) -> Queue:
         if kind == "azure":
             return AzureQueue(request.getfixturevalue("azurite"))
+        if kind in ("bus-queue", "bus-subscription"):
+            bus = request.getfixturevalue("service_bus")
+            return BusQueue(bus) if kind == "bus-queue" else BusSubscription(bus)
         return RabbitQueue(request.getfixturevalue("rabbitmq"), kind)
 
     return find

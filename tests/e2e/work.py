@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from tests.infra.azurite import Azurite
 from tests.infra.engine import Engine
 from tests.infra.rabbitmq import RabbitMQ
-from tests.infra.results import Drain, drain_azure_queue, drain_rabbitmq
+from tests.infra.results import Drain, drain_azure_queue, drain_rabbitmq, drain_service_bus
+from tests.infra.service_bus import SUBSCRIPTION, ServiceBus
 
 T = TypeVar("T")
 FINAL = frozenset({"Succeeded", "Failed", "Stopped"})
@@ -141,6 +142,72 @@ class AzureQueue:
     def drain(self, queue: str) -> Drain:
         """Give the call that takes all reports."""
         return partial(drain_azure_queue, self.service.connection_string, queue)
+
+
+@dataclass(frozen=True, slots=True)
+class BusQueue:
+    """A Service Bus queue, read by the management API, or with `listen` by a string without the right Manage."""
+
+    bus: ServiceBus
+    listen: str = ""
+
+    worker: ClassVar[str] = "service_bus_worker.py"
+    variable: ClassVar[str] = "SERVICEBUS_CONNECTION_STRING"
+    rule_type: ClassVar[str] = "azure-servicebus"
+
+    @property
+    def secret(self) -> str:
+        """What the worker connects with."""
+        return self.bus.connection_string
+
+    @property
+    def auth(self) -> Mapping[str, str]:
+        """What the scaler connects with."""
+        return {"connection": self.listen or self.bus.connection_string}
+
+    def metadata(self, queue: str) -> dict[str, str]:
+        """Give the rule's metadata."""
+        return {"queueName": queue, "messageCount": "1", **self.bus.metadata}
+
+    async def create(self, *queues: str) -> None:
+        """Create queues."""
+        await self.bus.create(*queues)
+
+    async def publish(self, queue: str, bodies: Iterable[str]) -> None:
+        """Send messages."""
+        await self.bus.send(queue, bodies)
+
+    async def left(self, queue: str) -> int:
+        """Count messages, those in a worker's hands included."""
+        return int((await self.bus.counts(queue)).total_message_count or 0)
+
+    def drain(self, queue: str) -> Drain:
+        """Give the call that takes all reports."""
+        return partial(drain_service_bus, self.bus.connection_string, queue)
+
+
+@dataclass(frozen=True, slots=True)
+class BusSubscription(BusQueue):
+    """A Service Bus topic with one subscription; the reports go to a queue."""
+
+    def metadata(self, queue: str) -> dict[str, str]:
+        """Give the rule's metadata."""
+        names = {"topicName": queue, "subscriptionName": SUBSCRIPTION}
+        return {**names, "messageCount": "1", **self.bus.metadata}
+
+    async def create(self, *queues: str) -> None:
+        """Create the topic, and the queues that follow it."""
+        topic, *rest = queues
+        await self.bus.create_topic(topic, SUBSCRIPTION)
+        await self.bus.create(*rest)
+
+    async def publish(self, queue: str, bodies: Iterable[str]) -> None:
+        """Send messages to the topic."""
+        await self.bus.send(queue, bodies, is_topic=True)
+
+    async def left(self, queue: str) -> int:
+        """Count messages of the subscription, those in a worker's hands included."""
+        return int((await self.bus.counts(queue, SUBSCRIPTION)).total_message_count or 0)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -60,6 +60,20 @@ def test_a_failure_is_said_once_and_its_recovery_once() -> None:
     assert lines[-1]["after_s"] == 9.0
 
 
+def test_that_a_count_is_a_lower_bound_is_said_once_and_that_it_is_exact_again_once() -> None:
+    faults = FaultLog()
+    with capture_logs() as lines:
+        faults.limited("rule:orders/q", None)
+        for _ in range(5):
+            faults.limited("rule:orders/q", "no right", rule="q")
+        faults.limited("rule:orders/q", None)
+        faults.limited("rule:orders/q", None)
+    assert [(line["event"], line["log_level"], line.get("why")) for line in lines] == [
+        ("rule.lower_bound", "warning", "no right"),
+        ("rule.exact", "info", None),
+    ]
+
+
 def test_the_wall_clock_never_runs_backwards() -> None:
     clock = SystemClock()
     readings = [clock.now() for _ in range(100)]

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import aio_pika
+from azure.servicebus import ServiceBusReceiveMode
+from azure.servicebus.aio import ServiceBusClient
 from azure.storage.queue.aio import QueueClient
 
 Drain = Callable[[], Awaitable[list[str]]]
@@ -55,6 +57,17 @@ async def drain_azure_queue(connection_string: str, queue: str) -> list[str]:
         async for message in source.receive_messages(messages_per_page=32, visibility_timeout=300):
             lines.append(message.content)
             await source.delete_message(message)
+    return lines
+
+
+async def drain_service_bus(connection_string: str, queue: str) -> list[str]:
+    """Take every waiting report from a Service Bus queue."""
+    mode = ServiceBusReceiveMode.RECEIVE_AND_DELETE
+    lines: list[str] = []
+    async with ServiceBusClient.from_connection_string(connection_string) as client:
+        async with client.get_queue_receiver(queue, receive_mode=mode) as source:
+            while found := await source.receive_messages(max_message_count=250, max_wait_time=1):
+                lines += [str(message) for message in found]
     return lines
 
 

@@ -36,6 +36,7 @@ def reading(
     active: bool | None = None,
     as_of: datetime = NOW,
     name: str = "rule",
+    lower_bound: str | None = None,
 ) -> RuleReading:
     sample = Sample(
         value=value,
@@ -43,6 +44,7 @@ def reading(
         taken=taken,
         includes_taken=includes_taken,
         as_of=as_of,
+        lower_bound=lower_bound,
     )
     return RuleReading(rule=ScaleRule(name=name, type="toy"), target=target, reading=sample)
 

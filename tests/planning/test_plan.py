@@ -26,6 +26,16 @@ def test_ten_messages_start_ten_executions() -> None:
     assert _launch([reading(10)]) == 10
 
 
+def test_a_lower_bound_counts_as_its_value_and_the_decision_says_so() -> None:
+    readings = (reading(7, target=2, lower_bound="looked at over AMQP"),)
+    for strategy in StrategyName:
+        planned = plan(trigger(strategy=strategy), readings, Counts(running=0, pending=0), NOW)
+        assert planned.launch == 4
+        assert planned.message.endswith("; rule rule is a lower bound: looked at over AMQP")
+        assert planned.verdicts[0].lower_bound == "looked at over AMQP"
+    assert "ceil(>=7/2)" in plan(trigger(), readings, Counts(running=0, pending=0), NOW).formula
+
+
 def test_messages_that_have_an_execution_start_no_other_one() -> None:
     assert _launch([reading(10)], running=10) == 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -12,19 +12,32 @@ from aiohttp import web
 
 from scaler.errors import PollError
 from scaler.plugins import SCALERS
-from scaler.ports.scaler import Scaler, ScalerContext, SessionPool
+from scaler.ports.scaler import NoteRequest, Scaler, ScalerContext, SessionPool, unnoted
 from scaler.wire.metadata import ParameterFault, TriggerMetadata, validate
 
 
-def context(pool: SessionPool, *, identity: str | None = None, timeout_s: float = 10.0) -> ScalerContext:
+def real_now() -> datetime:
+    """Give the time."""
+    return datetime.now(UTC)
+
+
+def context(
+    pool: SessionPool,
+    *,
+    identity: str | None = None,
+    timeout_s: float = 10.0,
+    note: NoteRequest = unnoted,
+    now: Callable[[], datetime] = real_now,
+) -> ScalerContext:
     """Make the context of a rule."""
     return ScalerContext(
         job="work",
         rule="queue",
         timeout_s=timeout_s,
         sessions=pool,
-        now=lambda: datetime.now(UTC),
+        now=now,
         identity=identity,
+        note_request=note,
     )
 
 
@@ -44,13 +57,16 @@ async def opened(
     *,
     identity: str | None = None,
     timeout_s: float = 10.0,
+    note: NoteRequest = unnoted,
+    now: Callable[[], datetime] = real_now,
 ) -> AsyncIterator[Scaler]:
     """Open a rule that must be without fault."""
     meta, faults = read(kind, metadata, {"connection": connection} if connection else {})
     assert (faults, meta is None) == ((), False)
     plugin = SCALERS.load(kind)
     assert plugin.check(meta, identity) == ()
-    async with plugin.open(meta, context(pool, identity=identity, timeout_s=timeout_s)) as scaler:
+    asking = context(pool, identity=identity, timeout_s=timeout_s, note=note, now=now)
+    async with plugin.open(meta, asking) as scaler:
         yield scaler
 
 
@@ -114,3 +130,12 @@ class ScriptedServer:
             yield self
         finally:
             await runner.cleanup()
+
+
+def noting(requests: list[None]) -> NoteRequest:
+    """Give a note that lists each request."""
+
+    async def note() -> None:
+        requests.append(None)
+
+    return note
