@@ -70,7 +70,7 @@ async def test_kills_of_the_daemon_put_no_second_execution_on_a_partition(
 ) -> None:
     work = Work(queue=KafkaTopic(kafka, hands_out=True), image=worker_image, interval_s=2, env={"WORK": "1"})
     await work.create()
-    await work.send(40)
+    await work.send(80)
     daemon.write(work.document())
     left: list[int] = []
 
