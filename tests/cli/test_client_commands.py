@@ -11,6 +11,7 @@ from scaler.cli.client import API_VERSION
 from scaler.model.decision import Bound, Reason, RuleVerdict
 from scaler.model.execution import ExecutionStatus
 from scaler.model.job import ManualTrigger, ScheduleTrigger
+from scaler.model.share import Share
 from tests.api.fakes import make_decision, make_job, make_state, make_view
 from tests.cli.conftest import Daemon, Run, run_cli
 
@@ -113,6 +114,17 @@ def test_execution_show_tells_its_replicas(run: Run, daemon: Daemon) -> None:
     assert (
         "REPLICA         STATUS     EXIT CODE  MORE\norders-a-abcde  Succeeded  0          -" in result.stdout
     )
+
+
+def test_execution_show_names_the_share_that_it_was_handed(run: Run, daemon: Daemon) -> None:
+    state = make_state("orders-a")
+    share = Share(key="orders/3", value=2.0, env=(("PARTITION", "3"),))
+    daemon.store.states = [
+        replace(state, execution=replace(state.execution, share=share)),
+        make_state("orders-b"),
+    ]
+    assert "Share     orders/3\n" in run("execution", "show", "orders", "orders-a").stdout
+    assert "Share" not in run("execution", "show", "orders", "orders-b").stdout
 
 
 def test_a_stop_says_what_it_did(run: Run, daemon: Daemon) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from scaler.engine.ledger import End, Ledger
 from scaler.model.decision import Reason
 from scaler.model.execution import ExecutionStatus
 from scaler.model.job import Job
@@ -136,6 +138,20 @@ def test_an_execution_started_by_hand_has_no_share_and_takes_none() -> None:
         assert await world.statuses() == {SUCCEEDED: 3}
 
     in_virtual_time(story)
+
+
+def test_what_a_former_process_saw_end_is_still_held_for_a_reading_from_before() -> None:
+    ledger = Ledger(ended_kept_s=60)
+    ledger.recall("drain", [End(at=_at(5), share="t/1"), End(at=_at(9)), End(at=_at(7), share="t/0")])
+    counts = ledger.counts("drain", _at(10))
+    assert counts.released == (("t/1", _at(5)), ("t/0", _at(7)))
+    assert (counts.holders_since(_at(6)), counts.unshared_since(_at(6))) == ({"t/0"}, 1)
+    assert (counts.holders_since(_at(10)), counts.unshared_since(_at(10))) == (set(), 0)
+    assert ledger.counts("drain", _at(66)).released == (("t/0", _at(7)),)
+
+
+def _at(seconds: float) -> datetime:
+    return datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=seconds)
 
 
 # --- the engine killed ----------------------------------------------------------------------------------
