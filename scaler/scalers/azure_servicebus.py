@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from azure.core.async_paging import AsyncItemPaged
 from azure.servicebus.aio.management import ServiceBusAdministrationClient
@@ -29,6 +29,13 @@ _Counted = QueueRuntimeProperties | SubscriptionRuntimeProperties
 
 class Metadata(TriggerMetadata):
     """Parameters of `azure-servicebus`."""
+
+    examples: ClassVar[Mapping[str, str]] = {
+        "topicName": "orders", "subscriptionName": "mail", "queueName": "orders",
+        "connection": "Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…",
+        "namespace": "shop", "cloud": "AzureUSGovernmentCloud", "endpointSuffix": "servicebus.example",
+        "adminPort": "5300",
+    }  # fmt: skip
 
     topic_name: str | None = Field(
         default=None, description="The topic of the subscription; together with `subscriptionName`."
