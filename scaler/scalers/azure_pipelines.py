@@ -37,7 +37,7 @@ class Metadata(TriggerMetadata):
     """Parameters of `azure-pipelines`."""
 
     examples: ClassVar[Mapping[str, str]] = {
-        "organizationURL": "https://dev.azure.com/contoso", "poolName": "builders", "poolID": "7",
+        "organizationURL": "https://devops.example.com/contoso", "poolName": "builders", "poolID": "7",
         "parent": "template-agent", "demands": "docker,gpu", "jobsToFetch": "250",
     }  # fmt: skip
 
