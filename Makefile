@@ -58,9 +58,10 @@ fmt: .venv/.ready  ## format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schema: .venv/.ready  ## renew the generated files: JSON schemas and the help page
+schema: .venv/.ready  ## renew the generated files: JSON schemas, help page, tables of parameters
 	$(BIN)/python -m scaler.config.schema
 	$(BIN)/python -m tests.cli.help_page
+	$(BIN)/python -m tests.docs.parameter_tables
 
 bench: .venv/.ready prepare  ## measure: drain, ticks, launches, store
 	$(BIN)/python -m tests.bench

@@ -60,5 +60,6 @@ def scalers(type_: str | None) -> None:
         render.print_json(found)
         return
     click.echo(f"{found['type']}: {found['summary']}\n")
-    rows = [(p["parameter"], p["default"], p["from"], p["description"]) for p in found["parameters"]]
-    render.table(("PARAMETER", "DEFAULT", "FROM", "DESCRIPTION"), rows, empty="It takes no parameters.")
+    keys = ("parameter", "default", "from", "example", "description")
+    rows = [tuple(row[key] for key in keys) for row in found["parameters"]]
+    render.table(tuple(key.upper() for key in keys), rows, empty="It takes no parameters.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from scaler.model.sample import PollFailure
@@ -17,6 +17,8 @@ FAILURES_TO_OPEN = 3
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
 """No pause is longer, so that no job waits much beyond its interval once the source is back."""
+
+_FREELY = nullcontext()
 
 
 @dataclass(slots=True)
@@ -51,13 +53,15 @@ class Circuits:
         message = f"{last.message} (the source is asked again in {trouble.retry_at - now:.1f} s)"
         return PollFailure(reason=last.reason, message=message, transient=last.transient)
 
-    @contextmanager
-    def asking(self, address: str) -> Iterator[None]:
+    def asking(self, address: str) -> AbstractContextManager[None]:
         """Let others wait for what comes of this request, if the source is in trouble."""
         trouble = self._troubles.get(address)
         if trouble is None or trouble.failures < FAILURES_TO_OPEN or trouble.settled is not None:
-            yield
-            return
+            return _FREELY
+        return self._settling(trouble)
+
+    @contextmanager
+    def _settling(self, trouble: _Trouble) -> Iterator[None]:
         settled = trouble.settled = asyncio.Event()
         try:
             yield

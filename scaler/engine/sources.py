@@ -48,6 +48,44 @@ PATIENCE = 0.75
 """Part of a poll's time in which its turn must come: the rest is left for the answer."""
 
 
+class _Guard:
+    """Answers for a poll that outlives every limit, because its scaler does not let itself be cancelled.
+
+    Its timer is not set anew for each poll: it looks again when the latest one's time is up. A timer a poll would cost
+    more than the rest of this.
+    """
+
+    def __init__(self, limit_s: float, late: Callable[[], PollFailure]) -> None:
+        self._limit_s = limit_s
+        self._late = late
+        self._answer: asyncio.Future[Reading] | None = None
+        self._until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, answer: asyncio.Future[Reading]) -> None:
+        """Watch this poll instead of the one before."""
+        loop = asyncio.get_running_loop()
+        self._answer, self._until = answer, loop.time() + self._limit_s
+        if self._timer is None:
+            self._timer = loop.call_at(self._until, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._answer is None or self._answer.done():
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._until:
+            self._answer.set_result(self._late())
+        else:
+            self._timer = loop.call_at(self._until, self._look)
+
+    def close(self) -> None:
+        """Set no timer any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class RuleSource:
     """Polls one rule. `run` must be running in a task for `poll` to answer."""
 
@@ -64,16 +102,14 @@ class RuleSource:
         self._turn_until = 0.0
         self._is_new_poll = True
         self._asked: asyncio.Queue[asyncio.Future[Reading]] = asyncio.Queue()
+        self._guard = _Guard(timeout_s + ports.close_s + 1.0, self._late)
 
     async def poll(self) -> RuleReading:
         """Read the source once. Never raises except on cancellation."""
         answer: asyncio.Future[Reading] = asyncio.get_running_loop().create_future()
-        await self._asked.put(answer)
-        try:
-            async with asyncio.timeout(self._timeout_s + self._ports.close_s + 1.0):
-                reading = await answer
-        except TimeoutError:
-            reading = self._late()
+        self._asked.put_nowait(answer)
+        self._guard.watch(answer)
+        reading = await answer
         if isinstance(reading, Sample) and reading.target is not None:
             self._target = reading.target
         return RuleReading(rule=self.rule, target=self._target, reading=reading)
@@ -91,6 +127,7 @@ class RuleSource:
                 if isinstance(reading, PollFailure) and reading.reason != EXHAUSTED:
                     await self._close()
         finally:
+            self._guard.close()
             await self._close()
 
     async def _read(self) -> Reading:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from pydantic_core import from_json
 
 from scaler.errors import PollError
 
@@ -60,6 +61,6 @@ def origin_of(url: str) -> str:
 async def read_json(response: aiohttp.ClientResponse) -> Any:
     """Read the body as JSON, whatever its content type says; None if it is none."""
     try:
-        return await response.json(content_type=None)
+        return from_json(await response.read())
     except ValueError:
         return None

@@ -15,6 +15,7 @@ from scaler.scalers._kafka_brokers import Brokers, hush
 from scaler.scalers._kafka_login import Cluster
 from scaler.scalers._kafka_round import PartitionState, Question, answer_all
 from scaler.scalers._kafka_token import open_tokens
+from scaler.scalers._single_flight import Gathering
 
 _SHARE: Final = 3
 """A silent broker may cost a third of a poll's time, so that a round ends before those who wait give up."""
@@ -41,6 +42,7 @@ class KafkaSession:
         self._waiting: Waiting = {}
         self._rounds: asyncio.Task[None] | None = None
         self._note: NoteRequest = unnoted
+        self._gathering = Gathering()
 
     async def read(self, question: Question, note: NoteRequest = unnoted) -> GroupReading:
         """Get an answer from the next round, which begins at once if none is running.
@@ -69,6 +71,7 @@ class KafkaSession:
         asked: Waiting = {}
         try:
             while self._waiting:
+                await self._gathering.wait()
                 refusal = await self._turn()
                 asked, self._waiting = self._waiting, {}
                 if refusal is None:
@@ -106,6 +109,7 @@ class KafkaSession:
             for question in questions:
                 _fail(asked[question], exc)
             return
+        self._gathering.learn(sum(map(len, asked.values())))
         for question, answer in answers.items():
             if isinstance(answer, PollError):
                 _fail(asked[question], answer)

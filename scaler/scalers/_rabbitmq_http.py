@@ -6,7 +6,8 @@ Rules that poll while a listing of their vhost is in flight join it. It gives fi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,7 +33,7 @@ from scaler.scalers._http_errors import map_http_errors, read_json
 from scaler.scalers._rabbitmq_address import Address
 from scaler.scalers._rabbitmq_counts import QueueCounts, has_counts, read_counts
 from scaler.scalers._rabbitmq_identity import open_entra
-from scaler.scalers._single_flight import SingleFlight
+from scaler.scalers._single_flight import Gathering, SingleFlight
 from scaler.scalers._tls import Tls, tls_context
 
 _EXACT: Final = "disable_stats=true&enable_queue_totals=true"
@@ -101,6 +102,7 @@ class HttpSession:
         self._auth = auth
         self._now = now
         self._listings: SingleFlight[Rows] = SingleFlight()
+        self._gatherings: defaultdict[Hashable, Gathering] = defaultdict(Gathering)
 
     async def count(self, vhost: str, queue: str, ask: Ask) -> Counted:
         """Count one queue by the vhost's listing, or by its own address where the listing has no totals.
@@ -108,7 +110,8 @@ class HttpSession:
         Raises:
             PollError: see `_failed`; `CountMissing` if neither has the counts.
         """
-        listing = await self._listings.join((vhost, ask.timeout_s), lambda: self._list(vhost, ask))
+        key = (vhost, ask.timeout_s)
+        listing = await self._listings.join(key, lambda: self._gathered(key, vhost, ask))
         row = listing.by_name.get(queue)
         if row is None:
             raise self._missing(vhost, queue)
@@ -143,6 +146,13 @@ class HttpSession:
     async def aclose(self) -> None:
         """Cancel what is in flight."""
         await self._listings.aclose()
+
+    async def _gathered(self, key: Hashable, vhost: str, ask: Ask) -> Rows:
+        """List for all rules that come meanwhile, too."""
+        await self._gatherings[key].wait()
+        rows = await self._list(vhost, ask)
+        self._gatherings[key].learn(self._listings.sharers(key))
+        return rows
 
     async def _list(self, vhost: str, ask: Ask) -> Rows:
         asked_at = self._now()

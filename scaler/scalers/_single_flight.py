@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from scaler.errors import PollError
 
 T = TypeVar("T")
+
+
+GATHER_S: Final = 0.1
+"""How long an operation waits for others to join, seconds."""
+
+
+class Gathering:
+    """A pause before asking for all, if the last answer was for several.
+
+    Rules of one cadence come spread over the interval. To wait a little lets one answer serve more of them; who asks
+    alone never waits.
+    """
+
+    def __init__(self) -> None:
+        self._is_shared = False
+
+    async def wait(self) -> None:
+        """Let others join."""
+        if self._is_shared:
+            try:
+                async with asyncio.timeout(GATHER_S):
+                    await asyncio.get_running_loop().create_future()
+            except TimeoutError:
+                pass
+
+    def learn(self, sharers: int) -> None:
+        """Take note of how many the answer was for."""
+        self._is_shared = sharers > 1
 
 
 class _Flight(Generic[T]):
@@ -51,6 +79,11 @@ class SingleFlight(Generic[T]):
                 flight.task.cancel()
                 if self._flights.get(key) is flight:
                     del self._flights[key]
+
+    def sharers(self, key: Hashable) -> int:
+        """Tell how many wait for the operation of `key` now."""
+        flight = self._flights.get(key)
+        return flight.callers if flight is not None else 0
 
     def _begin(self, start: Callable[[], Coroutine[None, None, T]]) -> _Flight[T]:
         task = asyncio.get_running_loop().create_task(start(), name="single-flight")

@@ -7,9 +7,9 @@ no execution of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -35,6 +35,11 @@ KEY: Final = Sources("AE")
 
 class Metadata(TriggerMetadata):
     """Parameters of `azure-pipelines`."""
+
+    examples: ClassVar[Mapping[str, str]] = {
+        "organizationURL": "https://devops.example.com/contoso", "poolName": "builders", "poolID": "7",
+        "parent": "template-agent", "demands": "docker,gpu", "jobsToFetch": "250",
+    }  # fmt: skip
 
     organization_url: Annotated[str, Sources("EAM")] = Field(
         alias="organizationURL", description="The organization, `https://` host and name, no project"

@@ -7,9 +7,9 @@ apart, so that none of them starts an execution of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from azure.core.exceptions import HttpResponseError
 from azure.storage.queue.aio import QueueClient
@@ -30,6 +30,13 @@ PEEK_MAX: Final = 32
 
 class Metadata(TriggerMetadata):
     """Parameters of `azure-queue`."""
+
+    examples: ClassVar[Mapping[str, str]] = {
+        "queueName": "orders",
+        "connection": "AccountName=acct;AccountKey=…;EndpointSuffix=core.windows.net",
+        "accountName": "acct", "cloud": "AzureUSGovernmentCloud",
+        "endpointSuffix": "queue.core.example",
+    }  # fmt: skip
 
     queue_name: str = Field(description="The queue.")
     queue_length: Annotated[KedaInt, Field(gt=0)] = Field(

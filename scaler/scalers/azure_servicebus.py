@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -26,6 +26,13 @@ from scaler.wire.metadata import KedaBool, KedaInt, SecretStr, Sources, TriggerM
 
 class Metadata(TriggerMetadata):
     """Parameters of `azure-servicebus`."""
+
+    examples: ClassVar[Mapping[str, str]] = {
+        "topicName": "orders", "subscriptionName": "mail", "queueName": "orders",
+        "connection": "Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…",
+        "namespace": "shop", "cloud": "AzureUSGovernmentCloud", "endpointSuffix": "servicebus.example",
+        "adminPort": "5300",
+    }  # fmt: skip
 
     topic_name: str | None = Field(
         default=None, description="The topic of the subscription; together with `subscriptionName`."

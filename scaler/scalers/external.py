@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,6 +29,12 @@ _MASKED_LENGTH: Final = 4
 
 class Metadata(FreeMetadata):
     """Parameters of `external`. All other keys are the external scaler's."""
+
+    examples: ClassVar[Mapping[str, str]] = {
+        "scalerAddress": "my-scaler:6000", "caCert": "-----BEGIN CERTIFICATE----- …",
+        "tlsClientCert": "-----BEGIN CERTIFICATE----- …",
+        "tlsClientKey": "-----BEGIN PRIVATE KEY----- …",
+    }  # fmt: skip
 
     scaler_address: str = Field(description="`host:port` of the external scaler, or `unix:/path`")
     enable_tls: KedaBool = Field(

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -44,6 +44,12 @@ KEY: Final = Sources("AE")
 
 class Metadata(TriggerMetadata):
     """Parameters of `github-runner`."""
+
+    examples: ClassVar[Mapping[str, str]] = {
+        "owner": "octo", "githubApiURL": "https://github.example.com/api/v3", "repos": "shop,site",
+        "labels": "linux,gpu", "applicationID": "123456", "installationID": "654321",
+        "appKey": "-----BEGIN RSA PRIVATE KEY----- …",
+    }  # fmt: skip
 
     owner: Annotated[str, ENV] = Field(description="User or organization that owns the repositories")
     runner_scope: Annotated[Literal["org", "ent", "repo"], ENV] = Field(

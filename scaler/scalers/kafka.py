@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -79,6 +79,15 @@ Word = Literal["enable", "disable"]
 
 class Metadata(TriggerMetadata):
     """Parameters of the trigger. Empty text means not given."""
+
+    examples: ClassVar[Mapping[str, str]] = {
+        "bootstrapServers": "kafka-1:9092,kafka-2:9092", "consumerGroup": "orders", "topic": "orders",
+        "partitionLimitation": "0-3,7", "version": "3.9.0", "ca": "-----BEGIN CERTIFICATE----- …",
+        "cert": "-----BEGIN CERTIFICATE----- …", "key": "-----BEGIN PRIVATE KEY----- …",
+        "username": "scaler", "oauthTokenEndpointUri": "https://login.example.com/token",
+        "scopes": "kafka", "oauthExtensions": "logicalCluster=lkc-1",
+        "awsRegion": "eu-central-1",
+    }  # fmt: skip
 
     bootstrap_servers: Annotated[str, Sources("ME"), AfterValidator(_check_servers)] = Field(
         description="Brokers to begin with, `host:port`, comma separated; port 9092 may be left out"

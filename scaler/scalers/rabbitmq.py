@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
@@ -52,6 +52,15 @@ AUTH: Final = Sources("A")
 
 class Metadata(TriggerMetadata):
     """Parameters of the trigger. Empty text means not given."""
+
+    examples: ClassVar[Mapping[str, str]] = {
+        "queueName": "orders", "host": "amqp://user:password@mq:5672/", "value": "5",
+        "queueLength": "5", "vhostName": "sales", "timeout": "5s", "username": "scaler",
+        "ca": "-----BEGIN CERTIFICATE----- …", "cert": "-----BEGIN CERTIFICATE----- …",
+        "key": "-----BEGIN PRIVATE KEY----- …", "tls": "enable",
+        "workloadIdentityResource": "api://broker", "oauthTokenURI": "https://login.example.com/token",
+        "clientID": "scaler", "scopes": "rabbitmq.read", "endpointParams": "audience=rabbitmq",
+    }  # fmt: skip
 
     queue_name: str = Field(description="Queue, or with `useRegex` a pattern over the names of all queues")
     host: Annotated[SecretStr, Sources("MAE")] = Field(

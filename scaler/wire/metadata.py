@@ -12,7 +12,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from enum import Enum
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
@@ -84,6 +85,8 @@ class TriggerMetadata(BaseModel):
         populate_by_name=False,
         hide_input_in_errors=True,
     )
+    examples: ClassVar[Mapping[str, str]] = {}
+    """A value for each parameter whose type does not tell one: see `example_of`."""
     free_keys: ClassVar[bool] = False
     """Whether keys that are no parameters are taken too; see `FreeMetadata`."""
 
@@ -259,8 +262,36 @@ def _reworded(error: Any) -> str:
     return str(error["msg"]).removeprefix("Value error, ")
 
 
+def example_of(model: type[TriggerMetadata], key: str) -> str:
+    """Give a value as one would write it: the model's own, or one that the type tells.
+
+    A choice is shown by one that is not the default, for the default need not be written.
+    """
+    if key in model.examples:
+        return model.examples[key]
+    info, sources = model.parameters()[key]
+    kinds = (info.annotation, *get_args(info.annotation))
+    if bool in kinds:
+        return "false" if info.default is True else "true"
+    if int in kinds or float in kinds:
+        return f"{info.default or 5:g}" if isinstance(info.default, int | float) else "5"
+    choices = [
+        str(kind)
+        for kind in (*_members(info.annotation), *get_args(info.annotation))
+        if isinstance(kind, str)
+    ]
+    if choices:
+        return next((choice for choice in choices if choice != str(info.default)), choices[0])
+    is_secret = SecretStr in kinds or sources.order == "A"
+    return "(a secret)" if is_secret else "(text)"
+
+
+def _members(kind: object) -> tuple[object, ...]:
+    return tuple(kind) if isinstance(kind, type) and issubclass(kind, Enum) else ()
+
+
 def describe(model: type[TriggerMetadata]) -> list[dict[str, str]]:
-    """Describe each parameter for people: key, sources, default, required, help."""
+    """Describe each parameter for people: key, sources, default, required, example, help."""
     names = {"M": "metadata", "A": "auth", "E": "environment"}
     rows = []
     for key, (info, sources) in model.parameters().items():
@@ -270,6 +301,7 @@ def describe(model: type[TriggerMetadata]) -> list[dict[str, str]]:
                 "parameter": key,
                 "from": ", ".join(names[s] for s in sources.order),
                 "default": "required" if info.is_required() else json.dumps(default, default=str),
+                "example": example_of(model, key),
                 "description": info.description or "",
             }
         )
@@ -286,6 +318,7 @@ __all__ = [
     "Sources",
     "TriggerMetadata",
     "describe",
+    "example_of",
     "resolve",
     "validate",
 ]

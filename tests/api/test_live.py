@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import aiohttp
 import pytest
@@ -73,6 +74,19 @@ async def test_a_reset_answers_with_the_job(client: aiohttp.ClientSession, contr
     assert control.resets == ["orders"]
     async with client.post("/scaler/jobs/nowhere/reset") as response:
         assert response.status == 404
+
+
+async def test_a_decision_that_repeats_itself_is_told_with_the_time_of_the_last_poll(
+    client: aiohttp.ClientSession, control: FakeControl, store: FakeStore
+) -> None:
+    recorded = replace(make_decision(), id=7)
+    store.made = [recorded, replace(recorded, id=6)]
+    control.views["orders"] = make_view(
+        make_job("orders"), replace(recorded, at=recorded.at + timedelta(seconds=9))
+    )
+    async with client.get("/scaler/jobs/orders/decisions") as response:
+        body = await response.json()
+    assert [(each["id"], each["at"][17:19]) for each in body["value"]] == [(7, "09"), (6, "00")]
 
 
 async def test_decisions_are_told_whole_and_up_to_the_limit(

@@ -9,22 +9,12 @@ import pytest
 
 from scaler.plugins import EXECUTORS, SCALERS
 from scaler.wire.metadata import describe
+from tests.docs.parameter_tables import MARKS, table
 from tests.docs.tree import ROOT
 
 SCALER_PAGES = ROOT / "docs" / "scalers"
 EXECUTOR_PAGES = ROOT / "docs" / "executors"
 INDEX = ROOT / "docs" / "index.md"
-MARKS = ("<!-- parameters -->\n", "<!-- /parameters -->")
-
-
-def table(name: str) -> str:
-    """Write the table of a scaler's parameters as its page must have it."""
-    rows = [
-        f"| `{row['parameter']}` | {row['from']} | {row['default']} | {row['description']} |"
-        for row in describe(SCALERS.load(name).metadata)
-    ]
-    head = ["| parameter | from | default | description |", "| --- | --- | --- | --- |"]
-    return "\n".join([*head, *rows]) + "\n"
 
 
 def stems(folder: Path) -> list[str]:
@@ -43,6 +33,14 @@ def test_every_executor_has_a_page_and_every_page_an_executor() -> None:
 def test_a_scalers_page_has_every_parameter_as_the_code_has_it(name: str) -> None:
     page = (SCALER_PAGES / f"{name}.md").read_text()
     assert page.partition(MARKS[0])[2].partition(MARKS[1])[0] == table(name)
+
+
+@pytest.mark.parametrize("name", SCALERS.known())
+def test_every_parameter_has_an_example_and_every_example_a_parameter(name: str) -> None:
+    model = SCALERS.load(name).metadata
+    assert model.examples.keys() <= model.parameters().keys()
+    without = {row["parameter"] for row in describe(model) if row["example"] in ("", "(text)")}
+    assert without == set()
 
 
 @pytest.mark.parametrize("name", SCALERS.known())

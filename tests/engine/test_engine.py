@@ -313,6 +313,36 @@ def test_every_tick_leaves_a_decision_with_its_occasion() -> None:
     in_virtual_time(story)
 
 
+def test_an_idle_job_that_reads_the_same_is_recorded_once_a_minute_and_shows_the_time_of_its_last_poll() -> (
+    None
+):
+    async def story() -> None:
+        world = World()
+        async with world.engine(event_job(interval_s=1)) as engine:
+            await asyncio.sleep(150)
+            recorded = await world.store.decisions("drain", limit=1000)
+            latest = engine.job("drain").last_decision
+            polls = world.queue.polls
+            world.queue.fault = PollError("gone", reason="Unreachable")
+            await asyncio.sleep(3)
+            world.queue.fault = None
+            await asyncio.sleep(3)
+            after = await world.store.decisions("drain", limit=1000)
+        assert polls >= 150
+        assert len(recorded) == 3
+        assert latest is not None
+        assert (latest.id, latest.reason) == (recorded[0].id, Reason.NO_WORK)
+        assert latest.at - recorded[0].at > timedelta(seconds=20)
+        assert [d.reason for d in after[: len(after) - 3]][-4:] == [
+            Reason.NO_WORK,
+            Reason.UNKNOWN_COUNT,
+            Reason.UNKNOWN_COUNT,
+            Reason.UNKNOWN_COUNT,
+        ]
+
+    in_virtual_time(story)
+
+
 def test_a_day_of_polls_does_not_drift() -> None:
     async def story() -> None:
         world = World()

@@ -287,3 +287,45 @@ async def test_a_rule_that_cannot_be_resolved_is_a_failure_too() -> None:
     assert found.reading == PollFailure(
         reason="InvalidConfiguration", message="no such scaler", transient=False
     )
+
+
+class Stubborn(Scripted):
+    """A scaler that does not let itself be cancelled for a while."""
+
+    async def poll(self) -> Sample:
+        until = asyncio.get_running_loop().time() + 2.0
+        while (left := until - asyncio.get_running_loop().time()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                pass
+        return Sample(value=1, active=True)
+
+
+async def test_a_scaler_that_cannot_be_cancelled_holds_up_no_poll_beyond_all_limits() -> None:
+    began = asyncio.get_running_loop().time()
+    kind = ScalerType(
+        metadata=FakeMetadata,
+        target=lambda _meta: 1.0,
+        open=Stubborn().open,
+        source=lambda _meta: "fake://q",
+        summary="",
+    )
+    job = event_job()
+    async with Sessions() as pool:
+        ports = SourcePorts(
+            clock=SystemClock(),
+            sessions=pool,
+            resolve=lambda _job, _rule: (kind, FakeMetadata(queue="q")),
+            close_s=0.1,
+        )
+        source = RuleSource(job, job.trigger.rules[0], ports, timeout_s=0.1)
+        serving = asyncio.get_running_loop().create_task(source.run())
+        found = await source.poll()
+        took = asyncio.get_running_loop().time() - began
+        await asyncio.sleep(2.4 - took)  # it has come to its end
+        serving.cancel()
+        await asyncio.wait([serving])
+    assert isinstance(found.reading, PollFailure)
+    assert found.reading.reason == "Timeout"
+    assert 1.1 < took < 1.6

@@ -117,6 +117,12 @@ class Scene:
         found = await self.store.decisions(job, limit=500)
         return [each.rules[0] for each in reversed(found) if each.at > since]
 
+    def error_of(self, job: str) -> str | None:
+        """Give what is wrong with a job's rule by its latest poll."""
+        decision = self.engine.job(job).last_decision
+        assert decision is not None
+        return decision.rules[0].error
+
     async def until_well(self, victim: Victim, value: float, *, within_s: float) -> None:
         """Wait until the victim reads that value."""
         loop = asyncio.get_running_loop()

@@ -121,7 +121,7 @@ async def test_a_fault_has_its_reason_within_two_polls_and_ends_by_itself_and_de
         async with asyncio.TaskGroup() as group:
             for victim in victims:
                 group.create_task(live.until_well(victim, victim.value_after, within_s=RECOVERED_WITHIN_S))
-        unwell = {name: (await live.verdicts(name, since))[-1].error for name in names}
+        unwell = {name: live.error_of(name) for name in names}
 
     for name, found in verdicts.items():
         said = [verdict.error_reason or verdict.value for verdict in found]

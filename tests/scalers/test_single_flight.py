@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from scaler.scalers._single_flight import SingleFlight
+from scaler.scalers._single_flight import GATHER_S, Gathering, SingleFlight
 from tests.scalers.rabbitmq_kit import failing
 
 
@@ -85,3 +85,23 @@ async def test_a_cancelled_caller_stays_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert work.started <= 1
+
+
+async def test_who_asked_alone_waits_for_nobody_and_who_shared_waits_a_moment() -> None:
+    gathering, clock = Gathering(), asyncio.get_running_loop().time
+    for sharers, least, most in ((1, 0.0, 0.05), (2, GATHER_S, 2.0), (1, 0.0, 0.05)):
+        gathering.learn(sharers)
+        began = clock()
+        await gathering.wait()
+        assert least - 0.01 <= clock() - began < most
+
+
+async def test_it_tells_how_many_wait() -> None:
+    work, flights = _Work(), SingleFlight[int]()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(flights.join("a", work))
+        await asyncio.sleep(0.01)
+        assert (flights.sharers("a"), flights.sharers("b")) == (3, 0)
+        work.go.set()
+    assert flights.sharers("a") == 0
