@@ -6,8 +6,11 @@ The whole command `scaler probe` runs as its users run it, because trust in an a
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
+import socket
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -17,6 +20,7 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from azure.servicebus import ServiceBusMessage
@@ -25,10 +29,25 @@ from azure.servicebus.aio import ServiceBusClient
 from scaler.devbroker import DevBroker
 from scaler.devbroker.admin import AdminApi
 from scaler.devbroker.sas import Keys
+from tests.infra.install import azurite_queue
+from tests.infra.process import LocalProcess, free_ports
 from tests.scalers.rabbitmq_kit import Authority
 
 AUDIENCE = "https://servicebus.azure.net"
 HEADER, FEDERATED, TOKEN = "headercanary" * 6, "federatedcanary" * 6, "tokencanary" * 7
+
+
+def make_jwt(audience: str, end: int) -> str:
+    """Make a token in Entra's form, signed by nobody."""
+    claims = {
+        "aud": audience,
+        "iss": "https://sts.windows.net/tenant-1/",
+        "nbf": end - 7200,
+        "iat": end - 7200,
+    }
+    parts = ({"alg": "RS256", "typ": "JWT"}, {**claims, "exp": end, "ver": "1.0"})
+    texts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    return ".".join([*texts, TOKEN])
 
 
 @dataclass(slots=True)
@@ -39,6 +58,8 @@ class Tokens:
     """The one client id that it gives tokens to; empty: none is needed."""
     asked: list[dict[str, str]] = field(default_factory=list)
     lives_s: int = 3600
+    makes_jwt: bool = False
+    """Whether tokens have Entra's form, for a service that reads them; nobody here checks signatures."""
 
     def routes(self) -> web.Application:
         """Build the application."""
@@ -47,6 +68,9 @@ class Tokens:
         app.router.add_post("/{tenant}/oauth2/v2.0/token", self._federated)
         return app
 
+    def _token(self, audience: str, end: int) -> str:
+        return make_jwt(audience, end) if self.makes_jwt else f"{TOKEN}.{audience.rstrip('/')}"
+
     async def _managed(self, request: web.Request) -> web.Response:
         self.asked.append(dict(request.query))
         if request.headers.get("X-IDENTITY-HEADER") != HEADER:
@@ -54,7 +78,7 @@ class Tokens:
         if self.known and request.query.get("client_id") != self.known:
             return web.json_response({"message": f"no such identity; {TOKEN}"}, status=400)
         end = int(time.time()) + self.lives_s
-        text = f"{TOKEN}.{request.query['resource'].rstrip('/')}"
+        text = self._token(request.query["resource"], end)
         given = {"access_token": text, "expires_on": str(end), "token_type": "Bearer"}
         return web.json_response({**given, "resource": request.query["resource"]})
 
@@ -63,7 +87,7 @@ class Tokens:
         self.asked.append({"tenant": request.match_info["tenant"], **form})
         if form.get("client_assertion") != FEDERATED:
             return web.json_response({"error": "invalid_client", "error_description": "no"}, status=401)
-        text = f"{TOKEN}.{form['scope'].removesuffix('/.default').rstrip('/')}"
+        text = self._token(form["scope"].removesuffix("/.default"), int(time.time()) + self.lives_s)
         return web.json_response({"access_token": text, "expires_in": self.lives_s, "token_type": "Bearer"})
 
 
@@ -99,18 +123,17 @@ class World:
     bus_port: int
 
     async def probe(
-        self, identity: str, env: Mapping[str, str], **metadata: str
+        self,
+        identity: str,
+        env: Mapping[str, str],
+        *,
+        kind: str = "azure-servicebus",
+        metadata: Mapping[str, str] | None = None,
     ) -> tuple[dict[str, Any], str]:
         """Run `scaler probe` on one rule; give its answer and all that was printed."""
-        texts = {
-            "queueName": "orders",
-            "namespace": "127",
-            "cloud": "Private",
-            "endpointSuffix": "0.0.1",
-            "adminPort": str(self.bus_port),
-            **metadata,
-        }
-        rule = {"name": "queue", "type": "azure-servicebus", "metadata": texts, "identity": identity}
+        bus = {"namespace": "127", "endpointSuffix": "0.0.1", "adminPort": str(self.bus_port)}
+        texts = {"queueName": "orders", "cloud": "Private", **(bus if metadata is None else metadata)}
+        rule = {"name": "queue", "type": kind, "metadata": texts, "identity": identity}
         configuration = {
             "triggerType": "Event",
             "replicaTimeout": 60,
@@ -252,3 +275,53 @@ async def test_a_token_that_the_service_refuses_is_a_matter_of_rights(
     reason, message = told(*await world.probe("system", world.managed))
     assert reason == "AuthenticationFailed"
     assert "give identity 'system' the role Azure Service Bus Data Owner on the namespace" in message
+
+
+@asynccontextmanager
+async def azurite(folder: Path) -> AsyncIterator[int]:
+    """Serve storage queues over https by a certificate of the folder, to whoever has a token for storage."""
+    (port,) = free_ports(1)
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    where = ["--queueHost", "127.0.0.1", "--queuePort", str(port), "--location", str(folder / "azurite")]
+    flags = ["--oauth", "basic", "--cert", cert, "--key", key, "--skipApiVersionCheck", "--disableTelemetry"]
+    process = LocalProcess([str(azurite_queue()), *where, *flags], log=folder / "azurite.log")
+
+    def listens() -> bool:
+        with socket.socket() as each:
+            return each.connect_ex(("127.0.0.1", port)) == 0
+
+    process.start()
+    try:
+        await asyncio.to_thread(process.wait_ready, listens, timeout_s=40)
+        yield port
+    finally:
+        await asyncio.to_thread(process.kill)
+
+
+@pytest.mark.timeout(120)
+async def test_a_storage_queue_is_read_with_a_token_for_storage_and_not_with_another(world: World) -> None:
+    world.tokens.makes_jwt = True
+    async with azurite(world.folder) as port:
+        address = f"https://127.0.0.1:{port}/devstoreaccount1"
+        trusting = ssl.create_default_context(cafile=world.folder / "ca.pem")
+        token = make_jwt("https://storage.azure.com", int(time.time()) + 600)
+        headers = {"Authorization": f"Bearer {token}", "x-ms-version": "2021-12-02"}
+        async with aiohttp.ClientSession(headers=headers) as http:
+            async with http.put(f"{address}/orders", ssl=trusting) as response:
+                assert response.status == 201
+            text = "<QueueMessage><MessageText>m</MessageText></QueueMessage>"
+            async with http.post(f"{address}/orders/messages", data=text, ssl=trusting) as response:
+                assert response.status == 201
+        metadata = {"accountName": "127", "endpointSuffix": f"0.0.1:{port}/devstoreaccount1"}
+        answer, printed = await world.probe("system", world.managed, kind="azure-queue", metadata=metadata)
+        assert (answer["value"], answer["failure"]) == (1, None), printed
+        assert TOKEN not in printed
+        assert [asked["resource"].rstrip("/") for asked in world.tokens.asked] == [
+            "https://storage.azure.com"
+        ]
+        world.tokens.makes_jwt = False
+        reason, message = told(
+            *await world.probe("system", world.managed, kind="azure-queue", metadata=metadata)
+        )
+    assert reason == "AuthenticationFailed"
+    assert "give identity 'system' the role Storage Queue Data Reader on the account" in message
