@@ -6,9 +6,12 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar
+
+from docker.errors import NotFound  # type: ignore[import-untyped]
 
 from tests.infra.azurite import Azurite
 from tests.infra.engine import Engine
@@ -296,8 +299,9 @@ def containers(engine: Engine, job: str) -> list[str]:
 
 
 def remove_containers(engine: Engine, *jobs: str) -> None:
-    """Remove what a failed test left."""
+    """Remove what a failed test left; its daemon may be removing the same, so one that is gone is no fault."""
     with engine.client() as client:
         for job in jobs:
             for container in client.containers.list(all=True, filters={"label": f"{JOB_LABEL}={job}"}):
-                container.remove(force=True, v=True)
+                with suppress(NotFound):
+                    container.remove(force=True, v=True)
