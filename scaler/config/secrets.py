@@ -11,6 +11,8 @@ from scaler.wire.base import read_text
 from scaler.wire.faults import Node, WireFault
 
 MAX_BYTES = 65_536
+MOUNTED = "/run/secrets/"
+"""Where compose and Swarm mount the secrets that are granted to a service."""
 
 
 @dataclass(slots=True)
@@ -98,6 +100,8 @@ def read_secret_file(path: str) -> str:
 
 def file_trouble(exc: OSError | ValueError, name: str) -> str:
     """Word why a file could not be read."""
+    if isinstance(exc, FileNotFoundError) and name.startswith(MOUNTED):
+        return f"no file '{name}'; grant that secret to the daemon's service in its compose or stack file"
     if isinstance(exc, FileNotFoundError):
         return f"no file '{name}'; create it or correct the path (relative to this file)"
     if isinstance(exc, PermissionError):

@@ -32,6 +32,7 @@ ASK_AGAIN: Final = timedelta(seconds=60)
 """How long AMQP is used before the management API is tried again."""
 _MARGIN: Final = 0.9
 """Part of the time left that AMQP may take, so that its failure can still be told with the API's."""
+# Faults that say nothing of the entity.
 _LESS_TELLING: Final = ("AuthenticationFailed", "Unreachable", "Timeout", "Throttled")
 
 
@@ -77,8 +78,9 @@ class BusSession:
         if self._peek_until is not None and self._now() < self._peek_until:
             try:
                 return await self._look(entity, ask, deadline)
-            except PollError:
-                self._peek_until = None
+            except PollError as exc:
+                if exc.reason in _LESS_TELLING:  # of AMQP as a whole, not of this entity
+                    self._peek_until = None
                 raise
         try:
             counted = await self.counts.one(entity, ask)

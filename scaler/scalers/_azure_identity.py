@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -16,6 +17,9 @@ from scaler.errors import ConfigError, PollError
 from scaler.scalers._azure_errors import cause
 
 SYSTEM = "system"
+_TOKEN = re.compile(r"[\w.~+=-]{64,}")
+"""What may be a token that a token service repeats: longer than any name or GUID."""
+_NOT_SET_UP = ("unavailable", "not found on path")
 
 
 class IdentityCredential:
@@ -37,8 +41,7 @@ class IdentityCredential:
             text = f"identity '{self._identity}': the token service cannot be reached ({cause(exc)})"
             raise PollError(text, reason="Unreachable", transient=True) from exc
         except AzureError as exc:
-            what = str(exc).strip().partition("\n")[0][:200].rstrip(".")
-            text = f"identity '{self._identity}': no token ({what}); log in, or correct the identity"
+            text = f"identity '{self._identity}': no token ({_told(exc)}); log in, or correct the identity"
             raise PollError(text, reason="AuthenticationFailed", transient=False) from exc
 
     async def close(self) -> None:
@@ -56,6 +59,14 @@ class IdentityCredential:
         trace: TracebackType | None = None,
     ) -> None:
         await self._inner.__aexit__(kind, error, trace)
+
+
+def _told(exc: AzureError) -> str:
+    """Give the token service's own words: of a chain, those of the links that were set up here."""
+    first, *others = str(exc).strip().split("\n")
+    links = [line.strip() for line in others if line.startswith("\t")]
+    tried = [link for link in links if not any(word in link for word in _NOT_SET_UP)]
+    return _TOKEN.sub("…", "; ".join(tried) or first)[:200].rstrip(".")
 
 
 @asynccontextmanager

@@ -104,6 +104,58 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
+MOUNTED = """\
+name: bus
+properties:
+  configuration:
+    triggerType: Event
+    replicaTimeout: 60
+    eventTriggerConfig:
+      scale:
+        rules:
+          - name: first
+            type: toy
+            metadata: {queueName: q, queueLength: "2"}
+            auth: [{secretRef: bus, triggerParameter: host}]
+  template:
+    containers:
+      - name: worker
+        image: worker
+        env: [{name: BUS, secretRef: bus}]
+x-scaler:
+  secrets:
+    - name: bus
+      file: %s
+"""
+
+
+def test_a_secret_of_compose_or_swarm_is_a_file_that_rule_and_container_take_by_name(tmp_path: Path) -> None:
+    """They are mounted as files of root's, by an absolute name; some mounts are links to a folder of the day."""
+    (tmp_path / "secrets" / "..today").mkdir(parents=True)
+    mounted = tmp_path / "secrets" / "bus"
+    (tmp_path / "secrets" / "..today" / "bus").write_text("canary=1;canary=2\n")
+    mounted.symlink_to("..today/bus")
+    (tmp_path / "job.yaml").write_text(MOUNTED % mounted)
+    result = _load(tmp_path / "job.yaml")
+    assert result.faults == ()
+    (loaded,) = result.jobs
+    assert loaded.job.secrets == {"bus": Secret("canary=1;canary=2")}
+    assert isinstance(loaded.job.trigger, EventTrigger)
+    (auth,) = loaded.job.trigger.rules[0].auth
+    assert (auth.secret, auth.parameter) == ("bus", "host")
+    assert "canary" not in repr(result)
+
+
+def test_a_secret_that_the_service_was_not_granted_is_told_with_its_place(tmp_path: Path) -> None:
+    name = "/run/secrets/scaler-test-not-there"
+    (tmp_path / "job.yaml").write_text(MOUNTED % name)
+    (fault,) = _load(tmp_path / "job.yaml").faults
+    assert str(fault) == (
+        f"{tmp_path}/job.yaml:21:13: x-scaler.secrets[0].file: no file '{name}'; "
+        "grant that secret to the daemon's service in its compose or stack file"
+    )
+
+
 def test_a_full_file_becomes_the_whole_job(tmp_path: Path) -> None:
     _write(tmp_path / "pw.txt", "s3cret\n")
     file = _write(tmp_path / "orders.yaml", FULL)

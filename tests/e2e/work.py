@@ -299,7 +299,7 @@ def containers(engine: Engine, job: str) -> list[str]:
 
 
 def remove_containers(engine: Engine, *jobs: str) -> None:
-    """Remove what a failed test left."""
+    """Remove what a failed test left; its daemon may be removing the same, so one that is gone is no fault."""
     with engine.client() as client:
         for job in jobs:
             for container in client.containers.list(all=True, filters={"label": f"{JOB_LABEL}={job}"}):

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from azure.servicebus import ServiceBusMessage, ServiceBusMessageState, ServiceBusReceivedMessage
@@ -246,6 +247,31 @@ async def test_the_management_api_is_asked_again_after_a_minute_and_then_is_exac
     assert bounds == [False, False]
     assert last == Sample(value=3, active=True)
     assert len(requests) == 1
+
+
+async def test_a_missing_entity_does_not_have_the_others_ask_the_management_api_again(
+    broker: DevBroker, pool: Sessions
+) -> None:
+    requests: list[str] = []
+    async with AsyncExitStack() as stack:
+        good, missing = [
+            await stack.enter_async_context(
+                opened(
+                    KIND,
+                    pool,
+                    rule(broker, queueName=name),
+                    broker.listen_connection_string,
+                    note=partial(requests.append, name),
+                )
+            )
+            for name in ("orders", "nope")
+        ]
+        await good.poll()
+        requests.clear()
+        for _ in range(2):
+            assert (await fault_of(missing)).reason == "EntityNotFound"
+            assert (await good.poll()).value == 0
+    assert requests == ["nope", "orders"] * 2  # a look each, and no refusal
 
 
 async def test_other_failures_of_the_management_api_are_no_reason_to_look(pool: Sessions) -> None:
