@@ -215,19 +215,34 @@ def exit_of(found: dict[str, Any]) -> ReplicaExit | None:
     state = found["State"]
     if state["Status"] not in _ENDED:
         return None
-    code = int(state["ExitCode"])
-    message = str(state.get("Error") or "")
+    code, at = int(state["ExitCode"]), _moment(str(state.get("FinishedAt") or ""))
+    reason, message = _words(found, code)
+    return ReplicaExit(code=code, reason=reason, message=message, at=at)
+
+
+def _words(found: dict[str, Any], code: int) -> tuple[str, str]:
+    message = str(found["State"].get("Error") or "")
     if code == 0:
-        return ReplicaExit(code=0, reason="Completed", message=message)
-    if state.get("OOMKilled"):
+        return "Completed", message
+    if found["State"].get("OOMKilled"):
         limit = int(found["HostConfig"]["Memory"]) >> 20
-        return ReplicaExit(code=code, reason="OOMKilled", message=f"used more than its {limit} MiB of memory")
+        return "OOMKilled", f"used more than its {limit} MiB of memory"
     number = _signal(code)
     if number is not None:
-        return ReplicaExit(code=code, reason="Signaled", message=message or f"ended by {number.name}")
+        return "Signaled", message or f"ended by {number.name}"
     if code in (126, 127) and not message:
         message = "the command could not be run, or was not found in the image"
-    return ReplicaExit(code=code, reason="Error", message=message)
+    return "Error", message
+
+
+def _moment(text: str) -> datetime | None:
+    """Read the engine's time, which has nanoseconds; None for its zero and for what is no time."""
+    try:
+        found = datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
+        fraction = text[19:].rstrip("Z").lstrip(".")[:6]
+        return found.replace(microsecond=int(fraction.ljust(6, "0"))) if found.year > 1970 else None
+    except ValueError:
+        return None
 
 
 def _signal(code: int) -> signal.Signals | None:

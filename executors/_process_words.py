@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from datetime import UTC, datetime
 
 from executors._process_records import Ended
 from scaler.errors import ExecutorUnavailable, LaunchError
@@ -28,7 +29,8 @@ def exit_of(ended: Ended) -> ReplicaExit:
             message += ", which this executor did not send; perhaps the machine was out of memory"
     if ended.cpu_limited:
         reason, message = "CpuLimit", "used up the processor seconds that x-scaler.process.cpuSeconds allows"
-    return ReplicaExit(code=ended.code, reason=reason, message=message, log_lost=ended.log_lost)
+    at = datetime.fromtimestamp(ended.at, UTC)
+    return ReplicaExit(code=ended.code, reason=reason, message=message, log_lost=ended.log_lost, at=at)
 
 
 def _signal_name(number: int) -> str:

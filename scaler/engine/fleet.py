@@ -109,7 +109,7 @@ class Fleet:
     async def _begin(self, states: list[ExecutionState]) -> None:
         await self.ports.store.begin(tuple(states))
         for state in states:
-            self.ports.ledger.put(state)
+            self.ports.ledger.put(state, self.ports.clock.now())
             fresh = recovery.Resumption(state=state)
             self.ports.spawn(self._drive(fresh), f"execution:{state.execution.id}")
 
@@ -146,7 +146,7 @@ class Fleet:
         """Load unfinished executions, so that they are counted; `resume` takes them up."""
         self._left = await self.ports.store.unfinished()
         for state in self._left:
-            self.ports.ledger.put(state)
+            self.ports.ledger.put(state, self.ports.clock.now())
 
     def resume(self) -> None:
         """Take up what `recover` loaded, each executor's as soon as it answers; no-op the second time."""

@@ -14,17 +14,21 @@ from scaler.planning.counts import Counts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """When an event execution ended, and the key of the share that it had, if any."""
+    """When an event execution was seen to end, and the key of the share that it had, if any."""
 
     at: datetime
     share: str | None = None
 
     @classmethod
-    def of(cls, execution: Execution) -> End | None:
-        """Read it off a record; None if it has not ended, or was started by hand or schedule."""
-        if execution.cause is not Cause.EVENT or not execution.is_final or execution.ended_at is None:
+    def of(cls, execution: Execution, seen_at: datetime | None = None) -> End | None:
+        """Read it off a record; None if it has not ended, or was started by hand or schedule.
+
+        What was seen to end now counts as ended now, whatever time the executor's clock gave it.
+        """
+        at = seen_at or execution.ended_at
+        if execution.cause is not Cause.EVENT or not execution.is_final or at is None:
             return None
-        return cls(at=execution.ended_at, share=execution.share.key if execution.share else None)
+        return cls(at=at, share=execution.share.key if execution.share else None)
 
 
 class Ledger:
@@ -39,14 +43,14 @@ class Ledger:
         self._forgotten: Counter[str] = Counter()
         self._kept = timedelta(seconds=ended_kept_s)
 
-    def put(self, state: ExecutionState) -> None:
-        """Take in the latest recorded state of an execution."""
+    def put(self, state: ExecutionState, now: datetime) -> None:
+        """Take in the latest recorded state of an execution; `now` is when it came about."""
         execution = state.execution
         live = self._live.setdefault(execution.job, {})
         if not execution.is_final:
             live[execution.id] = state
             return
-        end = End.of(execution)
+        end = End.of(execution, now)
         if live.pop(execution.id, None) and end:
             self._ended.setdefault(execution.job, deque()).append(end)
 

@@ -118,11 +118,12 @@ class Runner:
             return
         before = self.state
         execution_id = before.execution.id
-        step = advance(before, event, self._ports.clock.now(), lambda: names.replica_name(execution_id))
+        now = self._ports.clock.now()
+        step = advance(before, event, now, lambda: names.replica_name(execution_id))
         if step.state != before:
             await self._ports.store.apply(step.state)
             self.state = step.state
-            self._ports.ledger.put(step.state)
+            self._ports.ledger.put(step.state, now)
             if step.state.execution.is_final:
                 self._tell_end()
         for action in step.actions:

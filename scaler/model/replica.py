@@ -44,12 +44,14 @@ class ReplicaExit:
         reason: stable CamelCase word: `Completed`, `Error`, `OOMKilled`, `Signaled`, `Lost` …
         message: more for people, or empty.
         log_lost: text that says why the log could not be kept, or None.
+        at: when the backend saw it end, by its own clock; None if it does not tell.
     """
 
     code: int | None
     reason: str
     message: str = ""
     log_lost: str | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,12 +155,19 @@ def _ended(state: ExecutionState, replica: Replica, how: ReplicaExit, now: datet
     return replace(
         replica,
         status=status,
-        ended_at=now,
-        started_at=replica.started_at or now,
+        ended_at=_end(replica, how, now),
+        started_at=replica.started_at or how.at or now,
         exit_code=how.code,
         reason=reason,
         message=message or (how.log_lost or ""),
     )
+
+
+def _end(replica: Replica, how: ReplicaExit, now: datetime) -> datetime:
+    """Give when it ended: the backend's word, as far as it is possible (clocks differ); else now."""
+    if how.at is None:
+        return now
+    return min(now, max(how.at, replica.started_at or how.at))
 
 
 def _with(state: ExecutionState, replica: Replica) -> ExecutionState:
@@ -209,8 +216,13 @@ def _settle(
         return _fill(state, event, new_replica_id)
     if not state.live:
         verdict = execution.verdict
+        ended_at = max((r.ended_at for r in state.replicas if r.ended_at is not None), default=now)
         closed = replace(
-            execution, status=verdict.status, reason=verdict.reason, message=verdict.message, ended_at=now
+            execution,
+            status=verdict.status,
+            reason=verdict.reason,
+            message=verdict.message,
+            ended_at=ended_at,
         )
         return Step(state=replace(state, execution=closed))
     actions: tuple[Action, ...] = tuple(StopReplica(replica_id=r.id) for r in state.live)

@@ -149,6 +149,15 @@ class ExecutorContract:
         handle, first = await self.run(executor, self.spec(["sh", "-c", "exit 5"]))
         assert await soon(executor.wait(handle)) == first
 
+    async def test_the_time_of_the_end_is_told_however_late_one_asks(self, executor: Executor) -> None:
+        handle = await soon(executor.launch(self.spec(["sh", "-c", "exit 0"])))
+        first = await soon(executor.wait(handle))
+        await asyncio.sleep(1.5)
+        late = await soon(executor.wait(handle))
+        assert late.at is not None
+        assert late.at == first.at
+        assert datetime.now(UTC) - late.at >= timedelta(seconds=1.4)
+
     async def test_several_waits_all_get_the_exit(self, executor: Executor) -> None:
         handle = await soon(executor.launch(self.spec(["sh", "-c", "sleep 0.5; exit 6"])))
         async with asyncio.TaskGroup() as group:

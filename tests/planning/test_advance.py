@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +72,22 @@ def test_one_replica_that_ends_well_is_a_success() -> None:
     assert life.exited(0).status is ExecutionStatus.SUCCEEDED
     assert life.state.execution.reason == "Completed"
     assert life.state.execution.ended_at is not None
+
+
+@pytest.mark.parametrize(
+    ("told_s", "ended_s"),
+    [(2.5, 2.5), (None, 3), (99, 3), (-50, 2)],  # launched at 2, heard of at 3; clocks may differ
+)
+def test_it_ended_when_the_backend_says_so_as_far_as_that_is_possible(
+    told_s: float | None, ended_s: float
+) -> None:
+    life = Life(execution_state()).begin().launched()
+    at = None if told_s is None else NOW + timedelta(seconds=told_s)
+    life.take(
+        Exited(replica_id=life.state.replicas[0].id, exit=ReplicaExit(code=0, reason="Completed", at=at))
+    )
+    assert life.state.replicas[0].ended_at == NOW + timedelta(seconds=ended_s)
+    assert life.state.execution.ended_at == NOW + timedelta(seconds=ended_s)
 
 
 def test_without_retries_the_reason_is_that_of_the_replica() -> None:
