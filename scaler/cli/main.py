@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -56,11 +57,28 @@ def cli() -> None:
     """
 
 
+def _open_closed_streams() -> None:
+    """Give closed standard streams (`>&-`) a place to go, so that no file of ours takes their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
 def _hush_stdout() -> None:
     """Keep the interpreter from complaining about a closed pipe when it flushes at its end."""
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, sys.stdout.fileno())
     os.close(sink)
+
+
+def _complain(line: str) -> None:
+    """Write to standard error, unless that is what is broken."""
+    with suppress(OSError):
+        click.echo(line, err=True)
 
 
 def _unexpected(exc: Exception) -> int:
@@ -70,8 +88,8 @@ def _unexpected(exc: Exception) -> int:
         traceback.print_exc()
         return 1
     text = " ".join(str(exc).split())
-    click.echo(f"Error: unexpected {type(exc).__name__}: {text}", err=True)
-    click.echo("This is a fault of ours; run with SCALER_DEBUG=1 for the traceback.", err=True)
+    _complain(f"Error: unexpected {type(exc).__name__}: {text}")
+    _complain("This is a fault of ours; run with SCALER_DEBUG=1 for the traceback.")
     return 1
 
 
@@ -80,12 +98,13 @@ def _system_error(exc: OSError) -> int:
     if os.environ.get("SCALER_DEBUG"):
         return _unexpected(exc)
     place = f"{exc.filename}: " if exc.filename else ""
-    click.echo(f"Error: {place}{exc.strerror or exc}", err=True)
+    _complain(f"Error: {place}{exc.strerror or exc}")
     return 1
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code; never raises."""
+    _open_closed_streams()
     try:
         try:
             cli.main(args=None if args is None else list(args), prog_name="scaler")
