@@ -18,6 +18,7 @@ class End:
 
     at: datetime
     share: str | None = None
+    generation: int = 0
 
     @classmethod
     def of(cls, execution: Execution, seen_at: datetime | None = None) -> End | None:
@@ -28,7 +29,8 @@ class End:
         at = seen_at or execution.ended_at
         if execution.cause is not Cause.EVENT or not execution.is_final or at is None:
             return None
-        return cls(at=at, share=execution.share.key if execution.share else None)
+        share = execution.share.key if execution.share else None
+        return cls(at=at, share=share, generation=execution.generation)
 
 
 class Ledger:
@@ -41,6 +43,7 @@ class Ledger:
         self._live: dict[str, dict[str, ExecutionState]] = {}
         self._ended: dict[str, deque[End]] = {}
         self._forgotten: Counter[str] = Counter()
+        self._since: dict[str, int] = {}
         self._kept = timedelta(seconds=ended_kept_s)
 
     def put(self, state: ExecutionState, now: datetime) -> None:
@@ -54,6 +57,10 @@ class Ledger:
         if live.pop(execution.id, None) and end:
             self._ended.setdefault(execution.job, deque()).append(end)
 
+    def count_from(self, job: str, generation: int) -> None:
+        """Take executions of earlier generations for begun for another source: they only have slots."""
+        self._since[job] = generation
+
     def recall(self, job: str, ended: Iterable[End]) -> None:
         """Take in which event executions of a former process ended, before any of this one does."""
         newest_first = sorted(ended, key=lambda end: end.at, reverse=True)
@@ -66,13 +73,16 @@ class Ledger:
         while ended and now - ended[0].at > self._kept:
             ended.popleft()
             self._forgotten[job] += 1
+        since = self._since.get(job, 0)
+        own = [end for end in ended if end.generation >= since]
         return Counts(
             running=len(states),
             pending=sum(map(_is_pending, states)),
-            ended=tuple(end.at for end in ended),
+            ended=tuple(end.at for end in own),
             forgotten=self._forgotten[job],
             held=frozenset(s.execution.share.key for s in states if s.execution.share),
-            released=tuple((end.share, end.at) for end in ended if end.share is not None),
+            released=tuple((end.share, end.at) for end in own if end.share is not None),
+            elsewhere=sum(s.execution.generation < since for s in states),
         )
 
     def other(self, job: str) -> int:

@@ -21,6 +21,7 @@ from scaler.engine.fleet import Fleet, FleetPorts
 from scaler.engine.job_loop import JobLoop, LoopPorts
 from scaler.engine.ledger import End, Ledger
 from scaler.engine.limits import Limits
+from scaler.engine.origins import Origins
 from scaler.engine.pace import Pace
 from scaler.engine.schedule_loop import ScheduleLoop, SchedulePorts
 from scaler.engine.sources import Resolve, SourcePorts
@@ -67,6 +68,7 @@ class Supervisor:
         self._circuits = Circuits()
         rate = ports.limits.source_requests
         self._budgets = Budgets(ports.clock, rate) if rate else None
+        self._origins = Origins(ports.store, ports.resolve)
         self._fleet = Fleet(self._fleet_ports())
         self._jobs: dict[str, Job] = {}
         self._loops: dict[str, JobLoop | ScheduleLoop] = {}
@@ -175,6 +177,8 @@ class Supervisor:
         await self._ports.crew.get(job.executor)
         await self._recall_ends(job.name)
         await self._stop_loop(job.name)
+        if isinstance(job.trigger, EventTrigger):
+            self._ledger.count_from(job.name, await self._origins.since(job, job.trigger))
         self._jobs[job.name] = job
         loop = self._make_loop(job)
         if loop is not None:

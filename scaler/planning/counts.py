@@ -18,6 +18,7 @@ class Counts:
         forgotten: how many more ended, before all of those.
         held: keys of the shares that those not ended were handed.
         released: keys of the shares that those of `ended` were handed, and when they ended.
+        elsewhere: those of `running` that were begun for another source: they have slots here, but no message.
     """
 
     running: int
@@ -26,6 +27,7 @@ class Counts:
     forgotten: int = 0
     held: frozenset[str] = frozenset()
     released: tuple[tuple[str, datetime], ...] = ()
+    elsewhere: int = 0
 
     def ended_since(self, moment: datetime) -> int:
         """How many ended at or after a moment."""

@@ -201,7 +201,8 @@ def _auto(
 ) -> Plan:
     as_of = min((s.as_of or now) for s in (r.reading for r in known) if isinstance(s, Sample))
     ended_since = counts.ended_since(as_of)
-    claims = counts.running + ended_since
+    own = counts.running - counts.elsewhere
+    claims = own + ended_since
     weighed = [
         _weigh(r, r.reading, claims, counts, r.reading.as_of or now)
         for r in known
@@ -217,7 +218,8 @@ def _auto(
     launch = min(max(waiting, floor), room)
     formula = (
         f"{trigger.combine}[{'; '.join(w.formula for w in weighed)}] = {wanted}; "
-        f"{wanted} - {counts.running} live - {ended_since} just ended = {wanted - claims}; "
+        f"{wanted} - {own} live - {ended_since} just ended = {wanted - claims}; "
+        f"{f'{counts.elsewhere} live of another source; ' if counts.elsewhere else ''}"
         f"min({trigger.min_executions}) max({trigger.max_executions}) -> {launch}"
     )
     return answer(

@@ -41,6 +41,6 @@ def observe(
         return before or Takings(ready=ready, as_of=as_of, ended=ended)
     fall = math.floor(max(0.0, before.ready - ready) / target)
     rise = math.ceil(max(0.0, ready - before.ready) / target)
-    started = counts.running - counts.pending + counts.ended_since(as_of)
-    held = min(started, max(0, before.held + fall - (ended - before.ended) - rise))
+    started = counts.running - counts.elsewhere - counts.pending + counts.ended_since(as_of)
+    held = max(0, min(started, before.held + fall - (ended - before.ended) - rise))
     return Takings(ready=ready, as_of=as_of, held=held, ended=ended)

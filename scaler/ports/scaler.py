@@ -87,6 +87,8 @@ class ScalerType(Generic[M]):
         summary: one line for `scaler scalers`.
         shares: the parameter by which the metadata asks that samples carry shares, or None; a job with such a
             rule has no other rule.
+        entities: names of what is counted (queues, topics), without their host; empty if that cannot be told
+            from the parameters, as with a pattern. An execution begun for others holds none of their messages.
     """
 
     metadata: type[M]
@@ -96,6 +98,7 @@ class ScalerType(Generic[M]):
     summary: str
     check: Callable[[M, str | None], tuple[str, ...]] = field(default=lambda _meta, _identity: ())
     shares: Callable[[M], str | None] = field(default=lambda _meta: None)
+    entities: Callable[[M], frozenset[str]] = field(default=lambda _meta: frozenset())
 
 
 AnyScalerType = ScalerType[Any]

@@ -206,5 +206,6 @@ SCALER = ScalerType(
     open=open_scaler,
     source=source,
     summary="Messages of an Azure Storage queue",
+    entities=lambda meta: frozenset({meta.queue_name}),
     check=check,
 )

@@ -229,6 +229,13 @@ def _rights(identity: str | None) -> str:
     return f"give identity '{identity}' the role Azure Service Bus Data Owner on the namespace"
 
 
+def entities(meta: Metadata) -> frozenset[str]:
+    """Name the queue or subscription; a pattern names none."""
+    if meta.use_regex:
+        return frozenset()
+    return frozenset({meta.queue_name or f"{meta.topic_name}/{meta.subscription_name}"})
+
+
 def source(meta: Metadata) -> str:
     """Give host and port of the management API."""
     return admin_host(namespace_of(meta, None), meta.admin_port)
@@ -249,5 +256,6 @@ SCALER = ScalerType(
     open=open_scaler,
     source=source,
     summary="Active messages of an Azure Service Bus queue or subscription",
+    entities=entities,
     check=check,
 )

@@ -395,4 +395,5 @@ SCALER: Final = ScalerType(
     check=check,
     shares=lambda meta: "assignPartitions" if meta.assign_partitions else None,
     summary="lag of a Kafka consumer group",
+    entities=lambda meta: frozenset(f"{meta.consumer_group}/{topic}" for topic in meta.topics),
 )

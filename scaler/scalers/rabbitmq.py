@@ -383,4 +383,5 @@ SCALER: Final = ScalerType(
     source=source,
     check=check,
     summary="messages of a RabbitMQ queue, by AMQP or the management API",
+    entities=lambda meta: frozenset() if meta.use_regex else frozenset({meta.queue_name}),
 )

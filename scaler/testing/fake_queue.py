@@ -124,4 +124,5 @@ SCALER = ScalerType(
     open=_open,
     source=lambda meta: f"fake://{meta.queue}",
     summary="A queue in memory, for tests.",
+    entities=lambda meta: frozenset({meta.queue}),
 )
