@@ -177,6 +177,8 @@ def _unavailable(where: str, said: str) -> PollError:
         text = f"{where}: TLS failed: {why}; check caCert, tlsClientCert, tlsClientKey and the host name"
         return PollError(text, transient=False, reason="TlsFailed")
     why = said.rpartition(": ")[2] if said else "no reason given"
+    if "timed out" in why:  # it takes connections and says nothing
+        return PollError(f"{where}: {why}; is the external scaler up, and is it one?", reason="Timeout")
     text = f"{where}: cannot be reached ({why}); check scalerAddress and enableTLS, and that the scaler runs"
     return PollError(text, reason="Unreachable")
 
