@@ -35,12 +35,14 @@ from scaler.observability.logs import configure_logs
 from scaler.plugins import EXECUTORS
 from scaler.ports.executor import Executor, ExecutorContext
 from scaler.ports.store import Store
+from scaler.store.opening import Footing
 from scaler.store.sqlite import open_store
 from scaler.wire.rules import resolve_rule
 
 log = structlog.get_logger("scaler")
 
 PRUNE_EVERY_S = 30.0
+FOOTING_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def _make_state_dir(path: Path) -> None:
 async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor, Store]:
     """Open store, sessions and executors, in the order in which they are needed."""
     clock = SystemClock()
-    store = await stack.enter_async_context(open_store(settings.state_dir / "scaler.db"))
+    store = await stack.enter_async_context(open_store(_database(settings)))
     instance = await store.recall("instance")
     if instance is None:
         instance = secrets.token_hex(6)
@@ -164,7 +166,10 @@ async def _serve(options: DaemonOptions, settings: Settings, supervisor: Supervi
     tcp = TcpListener(host=listen.host, port=listen.port) if listen else None
     async with asyncio.TaskGroup() as tasks:
         engine = tasks.create_task(supervisor.serve(), name="engine")
-        side = [tasks.create_task(_prune(settings, store), name="daemon/prune")]
+        side = [
+            tasks.create_task(_prune(settings, store), name="daemon/prune"),
+            tasks.create_task(_keep_footing(settings), name="daemon/footing"),
+        ]
         _on_signal(supervisor.close)
         applied = asyncio.Event()
         files = _follow_files(options, settings, supervisor, store, applied)
@@ -193,6 +198,18 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _database(settings: Settings) -> Path:
+    return settings.state_dir / "scaler.db"
+
+
+async def _keep_footing(settings: Settings) -> None:
+    """End the daemon, by a StoreError, when the files of its records are taken away."""
+    footing = Footing(_database(settings))
+    while True:
+        await asyncio.sleep(FOOTING_EVERY_S)
+        await asyncio.to_thread(footing.check)
 
 
 async def _prune(settings: Settings, store: Store) -> None:

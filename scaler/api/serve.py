@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from aiohttp import web
 
 from scaler.api.address import is_socket, socket_address
 from scaler.api.keys import TOKEN
 from scaler.errors import ConfigError, Conflict
 
+log = structlog.get_logger(__name__)
+
 SOCKET_MODE = 0o600
 BACKLOG = 128
 ANSWER_S = 1.0
 """How long a socket that is already there may take to accept before it counts as in use all the same."""
+RECHECK_S = 1.0
+"""How often it is looked whether the socket still stands where clients look for it."""
 SHUTDOWN_S = 2.0
 """How long open requests may go on when the server ends; a log that is followed would never end."""
 
@@ -87,12 +93,52 @@ def listen_unix(path: Path) -> socket.socket:
     return listener
 
 
-def _remove(path: Path, inode: int) -> None:
-    try:
-        if path.lstat().st_ino == inode:
-            path.unlink()
-    except FileNotFoundError:
-        return
+class _UnixListener:
+    """The listener on the socket, bound anew when the socket was removed from its place."""
+
+    def __init__(self, runner: web.AppRunner, path: Path) -> None:
+        self._runner = runner
+        self._path = path
+        self._site: web.SockSite | None = None
+        self._inode: int | None = None
+
+    async def bind(self) -> None:
+        """Bind, and let go of what was bound before."""
+        listener = await asyncio.to_thread(listen_unix, self._path)
+        self._inode = self._found()
+        site = web.SockSite(self._runner, listener, backlog=BACKLOG)
+        await site.start()  # from here on it is the runner's
+        before, self._site = self._site, site
+        if before is not None:
+            await before.stop()
+
+    async def keep(self) -> None:
+        """Look after the socket until cancelled. A place that cannot be bound is told once."""
+        told = ""
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            if self._found() == self._inode:
+                continue
+            try:
+                await self.bind()
+            except (ConfigError, Conflict, OSError) as exc:
+                if str(exc) != told:
+                    log.error("api.unreachable", reason=str(exc))
+                told = str(exc)
+            else:
+                log.warning("api.bound_again", socket=str(self._path))
+                told = ""
+
+    def remove(self) -> None:
+        """Remove the socket, if it is ours."""
+        if self._inode is not None and self._found() == self._inode:
+            self._path.unlink(missing_ok=True)
+
+    def _found(self) -> int | None:
+        try:
+            return self._path.lstat().st_ino
+        except OSError:
+            return None
 
 
 async def _add_tcp(app: web.Application, runner: web.AppRunner, tcp: TcpListener) -> None:
@@ -120,15 +166,18 @@ async def serve(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False)
     await runner.setup()
     try:
-        listener = listen_unix(path)
-        inode = path.lstat().st_ino
+        unix = _UnixListener(runner, path)
+        await unix.bind()
+        keeper = asyncio.create_task(unix.keep(), name="api/socket")
         try:
-            await web.SockSite(runner, listener, backlog=BACKLOG).start()  # from here on it is the runner's
             if tcp is not None:
                 await _add_tcp(app, runner, tcp)
             yield tuple(f"http://{a[0]}:{a[1]}" for a in runner.addresses if isinstance(a, tuple))
         finally:
-            _remove(path, inode)
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+            unix.remove()
     finally:
         await runner.cleanup()
 

@@ -63,6 +63,44 @@ def hold_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Give device and inode of a file; None if it is not there."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+class Footing:
+    """Remembers which files hold the records, to notice when they are taken away from under the daemon.
+
+    An open file that was deleted can still be written, so that nothing else would tell: the records would go
+    nowhere, and without its lock file a second daemon could begin beside this one. Blocks on the disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._files = {file: _identity(file) for file in (path, path.with_name(f"{path.name}.lock"))}
+
+    def check(self) -> None:
+        """Look once.
+
+        Raises:
+            StoreError: a file is gone, or another one is in its place.
+        """
+        for file, before in self._files.items():
+            try:
+                now = _identity(file)
+            except OSError:
+                continue  # cannot be told now; writing will show it
+            if now != before:
+                what = "was removed" if now is None else "was replaced by another file"
+                raise StoreError(
+                    f"{file}: {what} while the daemon ran, so nothing more can be recorded; "
+                    "put the state directory back if you can, and start the daemon again"
+                )
+
+
 def make_file(path: Path) -> None:
     """Make the file, readable by its owner only: plain values in templates are nobody else's business.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,29 @@ def test_a_closed_standard_output_is_no_fault(tmp_path: Path) -> None:
     line = f"'{sys.executable}' -m scaler scalers >&-"
     result = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["", "scaler.db", "scaler.db.lock"])
+def test_a_state_directory_that_is_taken_away_ends_the_daemon_with_its_reason(
+    tmp_path: Path, name: str
+) -> None:
+    with running(tmp_path, stderr=subprocess.PIPE) as daemon:
+        if name:
+            (daemon.state / name).unlink()
+        else:
+            shutil.rmtree(daemon.state)
+        _out, err = daemon.process.communicate(timeout=20)
+    last = err.decode().splitlines()[-1]
+    missing = daemon.state / (name or "scaler.db")
+    assert daemon.process.returncode == 1
+    assert last.startswith(f"Error: {missing}: was removed while the daemon ran")
+
+
+def test_a_socket_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    with running(tmp_path) as daemon:
+        (daemon.state / "scaler.sock").unlink()
+        assert not daemon.answers()
+        daemon.until(daemon.answers)
+        daemon.process.terminate()
+        assert daemon.process.wait(20) == 0
+        assert not (daemon.state / "scaler.sock").exists()
