@@ -1,7 +1,7 @@
 """Finds the engine as the docker command line would, and opens the one client that the executor uses.
 
-The `docker` package is asked for the current context and its certificates, once and in a thread; every
-later call goes through aiodocker.
+The `docker` package is asked for the certificates of a context, once and in a thread; every later call goes
+through aiodocker.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 from aiodocker import Docker
 
+from scaler.docker_address import find_address
 from scaler.errors import ConfigError
 
 _CONNECTIONS = 256  # stops hold theirs for a whole grace; launches and reads must not queue behind them
@@ -41,19 +42,16 @@ def find_endpoint(host: str | None, environ: Mapping[str, str] | None = None) ->
     """Choose the engine: the setting, DOCKER_HOST, then the current docker context. Blocks on small files.
 
     Raises:
-        ConfigError: the context or its certificates cannot be used.
+        ConfigError: the address, the context or its certificates cannot be used.
     """
     env = os.environ if environ is None else environ
-    named = host or env.get("DOCKER_HOST")
-    if named:
-        return Endpoint(url=_usable(named), tls=_environment_tls(env) if _is_network(named) else None)
-    context = _current_context(env)
-    url = _usable(str(context.get("base_url") or "unix:///var/run/docker.sock").removeprefix("http+"))
-    tls = context.get("tls")
-    if tls is None:
-        return Endpoint(url=url, tls=_environment_tls(env) if _is_network(url) else None)
-    cert, key = tls.cert
-    return Endpoint(url=url, tls=_tls(ca=tls.ca_cert, cert=cert, key=key, verify=tls.verify is not False))
+    address = find_address(host, env)
+    tls = _context_tls(address.context, env) if address.context else None
+    if tls is not None:
+        cert, key = tls.cert
+        context = _tls(ca=tls.ca_cert, cert=cert, key=key, verify=tls.verify is not False)
+        return Endpoint(url=address.url, tls=context)
+    return Endpoint(url=address.url, tls=_environment_tls(env) if _is_network(address.url) else None)
 
 
 @asynccontextmanager
@@ -82,27 +80,15 @@ def _is_network(url: str) -> bool:
     return not url.startswith(_UNIX)
 
 
-def _usable(url: str) -> str:
-    if url.startswith((_UNIX, "tcp://", "http://", "https://")):
-        return url
-    raise ConfigError(
-        f"executors.docker.host: got '{url}'; only unix:// and tcp:// addresses can be used "
-        "(forward a remote socket with: ssh -L /tmp/docker.sock:/var/run/docker.sock HOST)"
-    )
-
-
-def _current_context(env: Mapping[str, str]) -> dict[str, Any]:
+def _context_tls(name: str, env: Mapping[str, str]) -> Any:
+    """Give what the docker package says of a context's certificates, or None."""
     from docker.context import ContextAPI  # type: ignore[import-untyped]
     from docker.errors import ContextException  # type: ignore[import-untyped]
 
-    name = env.get("DOCKER_CONTEXT")
     try:
-        found: dict[str, Any] = ContextAPI.kwargs_from_context(name, environment=env)
+        return ContextAPI.kwargs_from_context(name, environment=env).get("tls")
     except ContextException as exc:
-        raise ConfigError(f"docker context {name or '(current)'}: {exc}") from exc
-    if name and not found:
-        raise ConfigError(f"DOCKER_CONTEXT={name}: no such docker context; see: docker context ls")
-    return found
+        raise ConfigError(f"docker context '{name}': {exc}") from exc
 
 
 def _environment_tls(env: Mapping[str, str]) -> ssl.SSLContext | None:

@@ -19,7 +19,7 @@ from aiodocker import Docker, DockerError
 from aiodocker.containers import DockerContainer
 
 from executors._docker_config import container_config, mount_fault
-from executors._docker_endpoint import Endpoint, choose_endpoint, open_client
+from executors._docker_endpoint import Endpoint, choose_endpoint, find_endpoint, open_client
 from executors._docker_errors import engine_call, launch_error
 from executors._docker_images import Images
 from executors._docker_logs import keep_log, live_lines, note_lost_log
@@ -28,7 +28,7 @@ from executors._docker_watch import Watcher, inspect, list_containers, open_watc
 from executors._labels import owner_filter, replica_of
 from executors._limiter import Aimd, Limiter
 from executors._logfile import read_log
-from scaler.errors import ExecutorUnavailable, LaunchError, NotFound
+from scaler.errors import ConfigError, ExecutorUnavailable, LaunchError, NotFound
 from scaler.model.job import Job
 from scaler.model.replica import Health, OwnedReplica, ReplicaExit, ReplicaHandle, ReplicaSpec
 from scaler.ports.executor import Executor, ExecutorContext, ExecutorType
@@ -279,10 +279,20 @@ def check(job: Job, settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((f"x-scaler.docker.mounts[{number}]", fault) for number, fault in faults if fault)
 
 
+def unusable(settings: Mapping[str, Any], env: Mapping[str, str]) -> str | None:
+    """Say what is wrong with the address of the engine or its certificates; whether it answers is not asked."""
+    try:
+        find_endpoint(parse_settings(settings).host, env)
+    except ConfigError as exc:
+        return str(exc)
+    return None
+
+
 EXECUTOR = ExecutorType(
     open=open_docker,
     summary="runs each replica as a container of a Docker engine",
     needs_image=True,
     settings=HELP,
     check=check,
+    unusable=unusable,
 )

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaler.cli import render
-from scaler.cli.engine_address import engine_address
 from scaler.cli.options import client_options, connect, state_dir, wants_json
-from scaler.errors import DaemonUnreachable, ScalerError
+from scaler.docker_address import find_address
+from scaler.errors import ConfigError, DaemonUnreachable, ScalerError
 
 if TYPE_CHECKING:
     import http.client
@@ -88,20 +88,21 @@ def _engine() -> tuple[str, http.client.HTTPConnection]:
     """Give the engine's address and a connection to it.
 
     Raises:
-        ValueError: an address of another kind.
+        ConfigError: what names the address is wrong.
+        ValueError: it is reached by TLS.
     """
     import http.client
     from urllib.parse import urlsplit
 
     from scaler.cli.client import UnixConnection
 
-    address = engine_address(os.environ)
+    address = find_address(None, os.environ).url
     parts = urlsplit(address)
     if parts.scheme == "unix":
         return address, UnixConnection(Path(parts.path), connect_s=ENGINE_S, answer_s=ENGINE_S)
-    if parts.scheme in ("tcp", "http") and parts.hostname and not os.environ.get("DOCKER_TLS_VERIFY"):
+    if parts.scheme != "https" and parts.hostname and not os.environ.get("DOCKER_TLS_VERIFY"):
         return address, http.client.HTTPConnection(parts.hostname, parts.port or 2375, timeout=ENGINE_S)
-    raise ValueError(f"{address}: an address of this kind cannot be checked from here")
+    raise ValueError(f"{address}: an engine behind TLS cannot be checked from here")
 
 
 def check_engine(*, needed: bool) -> Check:
@@ -111,6 +112,8 @@ def check_engine(*, needed: bool) -> Check:
     bad = "broken" if needed else "absent"
     try:
         address, connection = _engine()
+    except ConfigError as exc:
+        return Check(name="docker engine", state=bad, message=str(exc))
     except ValueError as exc:
         return Check(name="docker engine", state="absent", message=str(exc))
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaler.config.document import LoadContext, LoadedJob, load_document
-from scaler.config.faults import Fault
+from scaler.config.faults import Fault, mask
 from scaler.config.files import RawFile, find_files, read_files
 from scaler.config.source import UnreadableText, decode, read_documents
 from scaler.plugins import EXECUTORS, SCALERS, Registry
@@ -79,6 +79,7 @@ def load_paths(
         )
         _load_file(file, context, gathered)
     _refuse_duplicates(gathered)
+    _refuse_unusable(gathered, executor_settings or {}, env, executors)
     return LoadResult(
         jobs=tuple(gathered.jobs),
         faults=tuple(gathered.faults),
@@ -139,3 +140,17 @@ def _refuse_duplicates(gathered: _Gathered) -> None:
                 )
             )
     gathered.jobs = [loaded for loaded in gathered.jobs if len(places[loaded.job.name]) == 1]
+
+
+def _refuse_unusable(
+    gathered: _Gathered,
+    settings: Mapping[str, Mapping[str, Any]],
+    env: Mapping[str, str],
+    executors: Registry[ExecutorType],
+) -> None:
+    """Refuse the jobs of an executor that cannot work; the fault is the executor's, not that of a job file."""
+    for name in dict.fromkeys(loaded.job.executor for loaded in gathered.jobs):
+        trouble = executors.load(name).unusable(settings.get(name, {}), env)
+        if trouble is not None:
+            gathered.faults.append(Fault(file=f"executor {name}", message=mask(trouble, ())))
+            gathered.jobs = [loaded for loaded in gathered.jobs if loaded.job.executor != name]

@@ -96,6 +96,8 @@ class ExecutorType:
             `executors.<name>` of the daemon's settings file.
         settings: the names it knows, with a default and a line of help each.
         check: faults of a job that this executor could not run: (path in the job file, text).
+        unusable: what of the settings or the environment variables keeps it from every job, or None. Blocks
+            on small files at most; whether the backend answers is `fingerprint`'s business.
         needs_image: whether a container must name an image.
         summary: one line for `scaler doctor`.
     """
@@ -106,4 +108,7 @@ class ExecutorType:
     settings: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     check: Callable[[Job, Mapping[str, Any]], tuple[tuple[str, str], ...]] = field(
         default=lambda _job, _settings: ()
+    )
+    unusable: Callable[[Mapping[str, Any], Mapping[str, str]], str | None] = field(
+        default=lambda _settings, _env: None
     )

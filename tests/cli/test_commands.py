@@ -17,9 +17,9 @@ import pytest
 
 from scaler.cli import completion, doctor, main
 from scaler.cli.complete import complete_job
-from scaler.cli.engine_address import engine_address
 from scaler.cli.plan import planned_body
-from scaler.errors import DaemonUnreachable
+from scaler.docker_address import find_address
+from scaler.errors import ConfigError, DaemonUnreachable
 from scaler.model.decision import RuleVerdict
 from tests.api.fakes import make_decision, make_state
 from tests.cli.conftest import Daemon, Run, run_cli
@@ -298,13 +298,45 @@ def test_interrupting_a_followed_log_ends_with_130(daemon: Daemon) -> None:
 
 
 def test_the_engine_is_looked_for_where_docker_looks(tmp_path: Path) -> None:
-    env = {"DOCKER_CONFIG": str(tmp_path)}
-    assert engine_address(env) == "unix:///var/run/docker.sock"
+    def address(**env: str) -> str:
+        return find_address(None, {"DOCKER_CONFIG": str(tmp_path)} | env).url
+
+    assert address() == "unix:///var/run/docker.sock"
     (tmp_path / "config.json").write_text('{"currentContext": "mine"}')
-    assert engine_address(env) == "unix:///var/run/docker.sock"
+    with pytest.raises(ConfigError, match=r"config.json: currentContext: got 'mine'; no such docker context"):
+        address()
     meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"mine").hexdigest()
     meta.mkdir(parents=True)
     (meta / "meta.json").write_text('{"Endpoints": {"docker": {"Host": "unix:///run/mine.sock"}}}')
-    assert engine_address(env) == "unix:///run/mine.sock"
-    assert engine_address(env | {"DOCKER_CONTEXT": "default"}) == "unix:///var/run/docker.sock"
-    assert engine_address(env | {"DOCKER_HOST": "tcp://there:2375"}) == "tcp://there:2375"
+    assert address() == "unix:///run/mine.sock"
+    assert address(DOCKER_CONTEXT="default") == "unix:///var/run/docker.sock"
+    assert address(DOCKER_HOST="tcp://there:2375") == "tcp://there:2375"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("DOCKER_HOST", "garbage", "only unix:///PATH and tcp://HOST:PORT"),
+        ("DOCKER_HOST", "ssh://me@far", "forward a remote socket"),
+        ("DOCKER_HOST", "tcp://far:port", "only unix:///PATH and tcp://HOST:PORT"),
+        ("DOCKER_CONTEXT", "none", "no such docker context"),
+    ],
+)
+def test_doctor_validate_and_run_agree_on_an_engine_that_cannot_be_reached_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv(variable, value)
+    state, file = tmp_path / "state", tmp_path / "good.yaml"
+    file.write_text(GOOD)
+    asked = run_cli("doctor", "--state-dir", str(state), "-o", "json")
+    check = next(check for check in json.loads(asked.stdout) if check["name"] == "docker engine")
+    assert (asked.exit_code, check["state"]) == (1, "broken")
+    checked = run_cli("validate", str(file))
+    ran = run_cli("run", str(file), "--state-dir", str(state))
+    assert (checked.exit_code, ran.exit_code) == (2, 2)
+    fault = f"executor docker: {variable}: got '{value.replace('me@', '***@')}'; "
+    for text in (f"executor docker: {check['message']}", checked.stderr, ran.stderr.removeprefix("Error: ")):
+        assert text.startswith(fault)
+        assert reason in text

@@ -146,14 +146,15 @@ def test_the_current_docker_context_is_used(tmp_path: Path, monkeypatch: pytest.
     from docker.context.config import get_context_id
 
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    env = {"DOCKER_CONFIG": str(tmp_path)}
     (tmp_path / "config.json").write_text(json.dumps({"currentContext": "far"}))
     meta = tmp_path / "contexts" / "meta" / get_context_id("far")
     meta.mkdir(parents=True)
     endpoints = {"docker": {"Host": "unix:///far.sock", "SkipTLSVerify": False}}
     (meta / "meta.json").write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints}))
-    assert find_endpoint(None, {}).url == "unix:///far.sock"
-    with pytest.raises(ConfigError, match="DOCKER_CONTEXT=near: no such docker context"):
-        find_endpoint(None, {"DOCKER_CONTEXT": "near"})
+    assert find_endpoint(None, env).url == "unix:///far.sock"
+    with pytest.raises(ConfigError, match="DOCKER_CONTEXT: got 'near'; no such docker context"):
+        find_endpoint(None, env | {"DOCKER_CONTEXT": "near"})
 
 
 def test_missing_certificates_are_named(tmp_path: Path) -> None:
