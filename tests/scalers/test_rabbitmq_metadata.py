@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from scaler.scalers.rabbitmq import SCALER, Metadata
-from scaler.wire.metadata import describe, resolve, validate
+from scaler.wire.metadata import resolve, validate
 
 AMQP = {"queueName": "orders", "host": "amqp://user:canary@broker:5672/vhost"}
 HTTP = {"queueName": "orders", "host": "http://user:canary@broker:15672/vhost"}
@@ -247,13 +245,3 @@ def test_an_identity_that_nothing_uses_is_told() -> None:
     checks = [SCALER.check(plain, "system"), SCALER.check(plain, None), SCALER.check(entra, "system")]
     assert [len(found) for found in checks] == [1, 0, 0]
     assert "workloadIdentityResource" in checks[0][0]
-
-
-def test_the_page_lists_every_parameter_as_the_code_has_it() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "scalers" / "rabbitmq.md").read_text()
-    table = page.partition("<!-- parameters -->\n")[2].partition("<!-- /parameters -->")[0]
-    rows = [
-        f"| `{row['parameter']}` | {row['from']} | {row['default']} | {row['description']} |"
-        for row in describe(Metadata)
-    ]
-    assert table.splitlines()[2:] == rows
