@@ -336,3 +336,11 @@ def test_a_pipe_in_a_folder_keeps_nobody_waiting(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(MANUAL.format(name="orders"))
     result = load_paths([tmp_path], env={}, executors=EXECUTORS)
     assert ([loaded.job.name for loaded in result.jobs], result.faults) == (["orders"], ())
+
+
+def test_a_pipe_that_is_named_by_itself_is_refused_without_waiting(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    for name in (str(pipe), "/dev/zero"):
+        (fault,) = load_paths([name], env={}).faults
+        assert str(fault).startswith(f"{name}: is a pipe, a device or a folder, not a file")
