@@ -340,3 +340,11 @@ def test_doctor_validate_and_run_agree_on_an_engine_that_cannot_be_reached_so(
     for text in (f"executor docker: {check['message']}", checked.stderr, ran.stderr.removeprefix("Error: ")):
         assert text.startswith(fault)
         assert reason in text
+
+
+def test_an_interrupt_while_the_program_is_still_being_imported_ends_with_130(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
+    )
+    result = shell("job", "list", env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
