@@ -55,6 +55,9 @@ def _last(live: dict[str, Any]) -> str:
 def list_jobs() -> None:
     """List the jobs of the daemon and how they are.
 
+    RUNNING counts the executions that have not ended; PENDING says how many of those have no running replica
+    yet, so it is contained in RUNNING.
+
     With -o json: the jobs as Container Apps resources.
     """
     client = connect()
