@@ -139,7 +139,7 @@ def _syntax_fault(exc: MarkedYAMLError, text: str) -> SourceFault:
     lines = text.splitlines()
     line = lines[place.line - 1] if place.line <= len(lines) else ""
     if "\\t" in problem:
-        problem = "a tab; YAML is indented with spaces"
+        problem = "a tab; YAML takes spaces for indentation and between a key and its value"
     elif "{" in problem and "${" in line:
         problem = 'a ${VARIABLE} within [ ] or { }; put it in quotes: "${VARIABLE}"'
     else:

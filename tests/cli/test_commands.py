@@ -348,3 +348,19 @@ def test_an_interrupt_while_the_program_is_still_being_imported_ends_with_130(tm
     )
     result = shell("job", "list", env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
+def test_an_empty_name_is_wrong_use(run: Run) -> None:
+    result = run("job", "show", "")
+    assert (result.exit_code, result.stderr) == (2, "Error: got an empty name; name a job or an execution\n")
+
+
+def test_a_working_directory_that_was_removed_is_wrong_use(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    line = f"cd '{gone}' && rmdir '{gone}' && exec '{sys.executable}' -P -m scaler validate x"
+    result = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (
+        2,
+        "Error: the working directory was removed; change to one that exists\n",
+    )
