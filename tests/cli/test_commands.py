@@ -364,3 +364,33 @@ def test_a_working_directory_that_was_removed_is_wrong_use(tmp_path: Path) -> No
         2,
         "Error: the working directory was removed; change to one that exists\n",
     )
+
+
+HANGING = """\
+name: hanging
+properties:
+  configuration:
+    triggerType: Event
+    replicaTimeout: 60
+    secrets: [{{name: host, value: "http://u:p@127.0.0.1:{port}/"}}]
+    eventTriggerConfig:
+      scale:
+        pollingInterval: 2
+        rules:
+          - name: orders
+            type: rabbitmq
+            metadata: {{queueName: orders, mode: QueueLength, value: "1", protocol: http}}
+            auth: [{{secretRef: host, triggerParameter: host}}]
+  template: {{containers: [{{name: main, command: ["true"]}}]}}
+x-scaler: {{executor: process}}
+"""
+
+
+def test_a_plan_waits_for_a_source_no_longer_than_the_daemon_would(tmp_path: Path) -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        (tmp_path / "job.yaml").write_text(HANGING.format(port=mute.getsockname()[1]))
+        result = shell("plan", str(tmp_path / "job.yaml"))
+    assert result.returncode == 0, result.stderr
+    assert "no answer within 3 s" in result.stdout
