@@ -58,7 +58,7 @@ class DaemonOptions:
 
 
 async def run(options: DaemonOptions) -> int:
-    """Run until TERM or INT; give the exit code.
+    """Run until TERM, INT or HUP; give the exit code.
 
     Raises:
         ConfigError: settings are wrong, or no job file holds a job without a fault.
@@ -73,7 +73,7 @@ async def run(options: DaemonOptions) -> int:
     )
     if first.faults and not first.jobs:
         raise ConfigError("\n".join(str(fault) for fault in first.faults))
-    _make_state_dir(settings.state_dir)
+    _make_folder(settings.state_dir)
     async with AsyncExitStack() as stack:
         supervisor, store = await _build(settings, stack)
         try:
@@ -83,11 +83,14 @@ async def run(options: DaemonOptions) -> int:
     return 0
 
 
-def _make_state_dir(path: Path) -> None:
+def _make_folder(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
-        hint = "give a state directory that this user can write to"
+        there = path.exists() and not path.is_dir()
+        hint = (
+            f"{'move that file away, or ' if there else ''}give a state directory that this user can write to"
+        )
         raise StoreError(f"{path}: {exc.strerror}; {hint}") from exc
 
 
@@ -128,8 +131,8 @@ class _Executors:
         context = ExecutorContext(
             instance=self._instance, state_dir=place, log_dir=log_dir(self._settings.state_dir)
         )
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        context.log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(place)
+        _make_folder(context.log_dir)
         return EXECUTORS.load(name).open(self._settings.executors.get(name, {}), context)
 
 
@@ -188,7 +191,10 @@ async def _serve(options: DaemonOptions, settings: Settings, supervisor: Supervi
 
 def _on_signal(close: object) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # what nohup asks for
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         loop.add_signal_handler(number, close)  # type: ignore[arg-type]
 
 

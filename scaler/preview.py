@@ -116,7 +116,8 @@ async def _ports(limits: Limits) -> AsyncIterator[SourcePorts]:
 
 
 async def _plan_job(job: Job, trigger: EventTrigger, ports: SourcePorts, limits: Limits) -> Decision:
-    sources = [RuleSource(job, rule, ports, timeout_s=limits.poll_s) for rule in trigger.rules]
+    timeout_s = limits.poll_timeout(trigger.polling_interval.total_seconds())
+    sources = [RuleSource(job, rule, ports, timeout_s=timeout_s) for rule in trigger.rules]
     async with _serving(sources), asyncio.TaskGroup() as polls:
         readings = [polls.create_task(source.poll()) for source in sources]
     counts, now = Counts(running=0, pending=0), ports.clock.now()

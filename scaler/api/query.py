@@ -73,7 +73,10 @@ async def json_object(request: web.Request) -> dict[str, Any] | None:
     Raises:
         ApiError: 400 `InvalidRequestContent`.
     """
-    raw = await request.read()
+    try:
+        raw = await request.read()
+    except (ConnectionError, web.RequestPayloadError) as exc:  # nobody is there to read this answer
+        raise ApiError(400, "InvalidRequestContent", "the connection ended before the body did") from exc
     if not raw.strip():
         return None
     try:

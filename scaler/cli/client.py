@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from scaler.api.address import socket_address, socket_path
-from scaler.errors import DaemonUnreachable, ScalerError
+from scaler.errors import ConfigError, DaemonUnreachable, ScalerError
 
 API_VERSION = "2025-07-01"
 ARM_JOBS = (
@@ -64,6 +64,8 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def _segment(text: str) -> str:
+    if not text:
+        raise ConfigError("got an empty name; name a job or an execution")
     return quote(text, safe="")
 
 

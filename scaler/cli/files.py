@@ -29,8 +29,9 @@ SETTINGS = click.option(
 def run(ctx: click.Context, paths: tuple[Path, ...], settings: Path | None) -> None:
     """Run the daemon on the job files (or folders of job files) at PATH until it is told to stop.
 
-    Changes of the files are taken over while it runs. It logs to standard error. TERM or Ctrl-C ends it;
-    executions that run then go on, and the next daemon on the same state directory takes them over.
+    Changes of the files are taken over while it runs. It logs to standard error. TERM, Ctrl-C or the end of
+    its terminal (HUP) ends it; executions that run then go on, and the next daemon on the same state directory
+    takes them over.
     """
     import asyncio
 

@@ -55,6 +55,10 @@ def _last(live: dict[str, Any]) -> str:
 def list_jobs() -> None:
     """List the jobs of the daemon and how they are.
 
+    RUNNING counts the executions that have not ended; PENDING says how many of those have no running replica
+    yet, so it is contained in RUNNING. Faults of job files, which may keep a job out of the list, follow on
+    standard error.
+
     With -o json: the jobs as Container Apps resources.
     """
     client = connect()
@@ -75,6 +79,9 @@ def list_jobs() -> None:
         for live in client.live_jobs()
     ]
     render.table(columns, rows, empty="The daemon has no jobs.")
+    for text in client.health()["fileFaults"]:
+        for line in text.splitlines():
+            click.echo(f"fault: {line}", err=True)
 
 
 @click.command(epilog="\b\nExamples:\n  scaler job show orders\n  scaler job show orders -o json\n")

@@ -97,6 +97,9 @@ def _system_error(exc: OSError) -> int:
     """Tell what the system refused: a full disk behind standard output, a folder that cannot be written to."""
     if os.environ.get("SCALER_DEBUG"):
         return _unexpected(exc)
+    if isinstance(exc, FileNotFoundError) and exc.filename is None:  # what a path is made absolute by
+        _complain("Error: the working directory was removed; change to one that exists")
+        return 2
     place = f"{exc.filename}: " if exc.filename else ""
     _complain(f"Error: {place}{exc.strerror or exc}")
     return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,17 +69,25 @@ def _is_job_file(name: str) -> bool:
 
 
 def _is_pipe(name: str) -> bool:
-    """Whether reading it would wait for a writer; a pipe that is named by itself is read all the same."""
+    """Whether reading it would wait for a writer."""
     return Path(name).is_fifo()
 
 
 def read_file(name: str) -> RawFile:
-    """Read one file. Never raises."""
+    """Read one file. Never raises, and never waits for a writer: only a plain file is read."""
     try:
-        with open(name, "rb") as file:
+        with open(name, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                kind = "is a pipe, a device or a folder, not a file; write the job to a file and name that"
+                return RawFile(name=name, fault=Fault(file=name, message=kind))
             return RawFile(name=name, raw=file.read(MAX_BYTES + 1))
     except OSError as exc:
         return RawFile(name=name, fault=Fault(file=name, message=_trouble(exc)))
+
+
+def _at_once(name: str, flags: int) -> int:
+    """Open without waiting, as a pipe without a writer would have us do."""
+    return os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def read_files(names: Sequence[str]) -> Iterator[RawFile]:

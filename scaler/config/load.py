@@ -17,6 +17,8 @@ from scaler.ports.scaler import AnyScalerType
 
 __all__ = ["Fault", "LoadResult", "LoadedJob", "load_paths"]
 
+_SHOWN_PLACES = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
@@ -127,7 +129,7 @@ def _refuse_duplicates(gathered: _Gathered) -> None:
         if len(same) < 2:
             continue
         for loaded in same:
-            others = ", ".join(other.place for other in same if other is not loaded)
+            others = _listed([other.place for other in same if other is not loaded])
             message = f"the job '{name}' is declared at {others} too; rename one"
             gathered.faults.append(
                 Fault(
@@ -140,6 +142,13 @@ def _refuse_duplicates(gathered: _Gathered) -> None:
                 )
             )
     gathered.jobs = [loaded for loaded in gathered.jobs if len(places[loaded.job.name]) == 1]
+
+
+def _listed(places: list[str]) -> str:
+    """Name the first ones and count the others: a list of all would be repeated at each of them."""
+    more = len(places) - _SHOWN_PLACES
+    shown = ", ".join(places[:_SHOWN_PLACES])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _refuse_unusable(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -21,6 +23,12 @@ from scaler.wire.faults import Path
 MAX_BYTES = 1 << 20
 MAX_VALUES = 50_000
 """Values of one document with aliases written out: far above any job, far below what aliases can make."""
+_KEPT_PARTS = 1024
+_KEPT_SIZE = 8192
+"""Characters of the largest document that is remembered once it is composed, and how many are."""
+_BEGIN = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
+_WHOLE = re.compile(r"^(?:%|\.\.\.(?=\s|\Z))|[\r\x85\u2028\u2029]", re.MULTILINE)
+"""Directives and ends of documents, which concern what follows; line ends that YAML counts and we do not."""
 _TAG = "tag:yaml.org,2002:"
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL ends every text of the system; lone surrogates stand for bytes of a variable that are not UTF-8."""
@@ -112,9 +120,8 @@ def read_documents(
         env: variables for `${NAME}`.
         numbers: whether plain scalars that look like numbers become numbers.
     """
-    yaml = YAML(typ="safe", pure=True)
     try:
-        nodes = [node for node in yaml.compose_all(text) if node is not None]
+        parts = _compose_parts(text) or [(0, _compose(text))]
     except ReaderError as exc:
         place = _position_after(text[: exc.position])
         return [], SourceFault(position=place, message="a control character; remove it")
@@ -125,7 +132,42 @@ def read_documents(
     except (YAMLError, ValueError) as exc:
         first = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         return [], SourceFault(position=Position(1, 1), message=f"not YAML: {first}")
-    return [_Builder(env, numbers=numbers).document(node) for node in nodes], None
+    return [
+        _Builder(env, numbers=numbers, line=line).document(node) for line, nodes in parts for node in nodes
+    ], None
+
+
+def _compose(text: str) -> tuple[Node, ...]:
+    yaml = YAML(typ="safe", pure=True)
+    return tuple(node for node in yaml.compose_all(text) if node is not None)
+
+
+@lru_cache(maxsize=_KEPT_PARTS)
+def _compose_part(part: str) -> tuple[Node, ...]:
+    return _compose(part)
+
+
+def _compose_parts(text: str) -> list[tuple[int, tuple[Node, ...]]] | None:
+    """Compose document by document, each with the lines before it; None: the text has to be read as a whole.
+
+    Composing is nearly all of the time that reading takes, and an edit changes one document of many: those
+    that are unchanged are remembered by their text. A fault anywhere is worded by reading the whole.
+    """
+    starts = [match.start() for match in _BEGIN.finditer(text)]
+    if not starts or _WHOLE.search(text):
+        return None
+    bounds = [0, *starts, len(text)]
+    parts: list[tuple[int, tuple[Node, ...]]] = []
+    line = 0
+    for begin, end in pairwise(bounds):
+        part = text[begin:end]
+        try:
+            nodes = _compose_part(part) if len(part) <= _KEPT_SIZE else _compose(part)
+        except (YAMLError, ValueError, RecursionError):
+            return None
+        parts.append((line, nodes))
+        line += part.count("\n")
+    return parts
 
 
 def _position_after(text: str) -> Position:
@@ -139,16 +181,12 @@ def _syntax_fault(exc: MarkedYAMLError, text: str) -> SourceFault:
     lines = text.splitlines()
     line = lines[place.line - 1] if place.line <= len(lines) else ""
     if "\\t" in problem:
-        problem = "a tab; YAML is indented with spaces"
+        problem = "a tab; YAML takes spaces for indentation and between a key and its value"
     elif "{" in problem and "${" in line:
         problem = 'a ${VARIABLE} within [ ] or { }; put it in quotes: "${VARIABLE}"'
     else:
         problem = f"not YAML: {problem}; check indentation, quotes and brackets from here upwards"
     return SourceFault(position=place, message=problem)
-
-
-def _at(node: Node) -> Position:
-    return Position(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 class _TooLarge(Exception):
@@ -158,15 +196,19 @@ class _TooLarge(Exception):
 class _Builder:
     """Turns one node tree into plain values, with positions."""
 
-    def __init__(self, env: Mapping[str, str], *, numbers: bool) -> None:
+    def __init__(self, env: Mapping[str, str], *, numbers: bool, line: int) -> None:
+        self._line = line + 1
         self._env = env
         self._numbers = numbers
         self._count = 0
         self._open: set[int] = set()
         self._doc = Document(value=None, start=Position(1, 1))
 
+    def _at(self, node: Node) -> Position:
+        return Position(node.start_mark.line + self._line, node.start_mark.column + 1)
+
     def document(self, root: Node) -> Document:
-        self._doc.start = _at(root)
+        self._doc.start = self._at(root)
         try:
             self._doc.value = self._value(root, ())
         except (_TooLarge, RecursionError):
@@ -176,10 +218,10 @@ class _Builder:
         return self._doc
 
     def _fault(self, node: Node, path: Path, message: str) -> None:
-        self._doc.faults.append(SourceFault(position=_at(node), message=message, path=path))
+        self._doc.faults.append(SourceFault(position=self._at(node), message=message, path=path))
 
     def _value(self, node: Node, path: Path) -> object:
-        self._doc.values.setdefault(path, _at(node))
+        self._doc.values.setdefault(path, self._at(node))
         self._count += 1
         if self._count > MAX_VALUES:
             raise _TooLarge
@@ -218,8 +260,8 @@ class _Builder:
             if key in found:
                 self._fault(key_node, inner, f"given twice, first in line {first[key]}; keep one")
                 continue
-            first[key] = key_node.start_mark.line + 1
-            self._doc.keys[inner] = _at(key_node)
+            first[key] = self._at(key_node).line
+            self._doc.keys[inner] = self._at(key_node)
             found[key] = self._value(value_node, inner)
         for other in merged:
             self._merge(other, path, found)
@@ -232,7 +274,7 @@ class _Builder:
         for key_node, value_node in node.value:
             key = str(key_node.value)
             if isinstance(key_node, ScalarNode) and key not in found:
-                self._doc.keys[(*path, key)] = _at(key_node)
+                self._doc.keys[(*path, key)] = self._at(key_node)
                 found[key] = self._value(value_node, (*path, key))
 
     def _scalar(self, node: ScalarNode, path: Path) -> object:

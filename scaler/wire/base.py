@@ -138,7 +138,7 @@ def _read_memory(value: object) -> object:
 def _read_word(value: object) -> object:
     text = read_text(value)
     if not isinstance(text, str) or not text.strip():
-        raise ValueError("got ''; write a text")
+        raise ValueError("got an empty text; write one, or leave it out")
     return text
 
 

@@ -16,6 +16,14 @@ from scaler.wire.schedule import check_cron, check_schedule
 _SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _ENV_NAME = re.compile(r"[^=\0]+")
 _MOUNT = re.compile(r"/[^:]*:/[^:]*(:(ro|rw))?")
+_IMAGE = re.compile(  # the grammar of github.com/distribution/reference
+    r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
+    r"|\[[a-fA-F0-9:]+\])(?::[0-9]+)?/)?"
+    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+    r"(?::[\w][\w.-]{0,127})?"
+    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
 _NOT_SUPPORTED = "not supported; remove it"
 
 
@@ -116,6 +124,10 @@ def _check_container(node: Node, secrets: frozenset[str], *, needs_image: bool |
         yield node["volumeMounts"].fault(f"{_NOT_SUPPORTED}; use x-scaler.docker.mounts for host folders")
     if needs_image and not node["image"].is_set and node.keys:
         yield node["image"].fault("missing; name the image to run")
+    image = node["image"].text
+    if needs_image and image.strip() and not _IMAGE.fullmatch(image):
+        hint = "write [registry/]name[:tag][@digest], the name in lower case"
+        yield node["image"].fault(f"got {show(image)}, which is no image; {hint}")
     if needs_image is False and not node["command"].value and not node["args"].value and node.keys:
         yield node["command"].fault("missing; this executor runs no image, so write the command to run")
     yield from _check_unique(node["env"], "name")

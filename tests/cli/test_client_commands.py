@@ -321,3 +321,12 @@ def test_a_failure_of_the_daemon_is_told_without_internals(run: Run, daemon: Dae
 
 def test_the_api_version_is_one_that_the_service_had() -> None:
     assert API_VERSION == "2025-07-01"
+
+
+def test_faults_of_files_follow_the_list_of_jobs(run: Run, daemon: Daemon) -> None:
+    assert run("job", "list").stderr == ""
+    daemon.control.file_faults = ("a.yaml:3:1: bad\na.yaml:4:1: worse", "b.yaml: gone")
+    result = run("job", "list")
+    assert result.exit_code == 0
+    assert "fault" not in result.stdout
+    assert result.stderr == "fault: a.yaml:3:1: bad\nfault: a.yaml:4:1: worse\nfault: b.yaml: gone\n"

@@ -340,3 +340,57 @@ def test_doctor_validate_and_run_agree_on_an_engine_that_cannot_be_reached_so(
     for text in (f"executor docker: {check['message']}", checked.stderr, ran.stderr.removeprefix("Error: ")):
         assert text.startswith(fault)
         assert reason in text
+
+
+def test_an_interrupt_while_the_program_is_still_being_imported_ends_with_130(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
+    )
+    result = shell("job", "list", env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
+def test_an_empty_name_is_wrong_use(run: Run) -> None:
+    result = run("job", "show", "")
+    assert (result.exit_code, result.stderr) == (2, "Error: got an empty name; name a job or an execution\n")
+
+
+def test_a_working_directory_that_was_removed_is_wrong_use(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    line = f"cd '{gone}' && rmdir '{gone}' && exec '{sys.executable}' -P -m scaler validate x"
+    result = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (
+        2,
+        "Error: the working directory was removed; change to one that exists\n",
+    )
+
+
+HANGING = """\
+name: hanging
+properties:
+  configuration:
+    triggerType: Event
+    replicaTimeout: 60
+    secrets: [{{name: host, value: "http://u:p@127.0.0.1:{port}/"}}]
+    eventTriggerConfig:
+      scale:
+        pollingInterval: 2
+        rules:
+          - name: orders
+            type: rabbitmq
+            metadata: {{queueName: orders, mode: QueueLength, value: "1", protocol: http}}
+            auth: [{{secretRef: host, triggerParameter: host}}]
+  template: {{containers: [{{name: main, command: ["true"]}}]}}
+x-scaler: {{executor: process}}
+"""
+
+
+def test_a_plan_waits_for_a_source_no_longer_than_the_daemon_would(tmp_path: Path) -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        (tmp_path / "job.yaml").write_text(HANGING.format(port=mute.getsockname()[1]))
+        result = shell("plan", str(tmp_path / "job.yaml"))
+    assert result.returncode == 0, result.stderr
+    assert "no answer within 3 s" in result.stdout

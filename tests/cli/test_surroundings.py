@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import running
+from tests.cli.running import JOB, running
 
 
 @pytest.mark.parametrize("redirect", ["2>/dev/full", "2>&-", ">&- 2>&- <&-"])
@@ -61,3 +63,47 @@ def test_a_socket_that_was_removed_is_made_again(tmp_path: Path) -> None:
         daemon.process.terminate()
         assert daemon.process.wait(20) == 0
         assert not (daemon.state / "scaler.sock").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_daemon_ends_in_order_when_it_is_told_to(tmp_path: Path, number: signal.Signals) -> None:
+    with running(tmp_path) as daemon:
+        daemon.process.send_signal(number)
+        assert daemon.process.wait(20) == 0
+        assert not (daemon.state / "scaler.sock").exists()
+
+
+def test_a_client_that_is_cut_off_within_its_body_is_no_failure_of_the_daemon(tmp_path: Path) -> None:
+    with running(tmp_path, stderr=subprocess.PIPE) as daemon:
+        job = (
+            "/subscriptions/s/resourceGroups/g/providers/Microsoft.App/jobs/good/start?api-version=2024-03-01"
+        )
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(daemon.state / "scaler.sock"))
+            client.sendall(f"POST {job} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
+        assert daemon.answers()
+        daemon.process.terminate()
+        _out, err = daemon.process.communicate(timeout=20)
+    assert b"api.failed" not in err
+    assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["logs", "executors"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "job.yaml").write_text(JOB)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / name).write_text("precious")
+    line = [sys.executable, "-m", "scaler", "run", str(tmp_path / "job.yaml"), "--state-dir", "state"]
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 1
+    assert last.startswith(f"Error: {tmp_path / 'state' / name}")
+    assert "move that file away" in last or "Not a directory" in last
+
+
+def test_a_daemon_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    with running(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as daemon:
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.answers()
+        daemon.process.terminate()
+        assert daemon.process.wait(20) == 0

@@ -388,3 +388,59 @@ def test_a_pipe_in_a_folder_keeps_nobody_waiting(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(MANUAL.format(name="orders"))
     result = load_paths([tmp_path], env={}, executors=EXECUTORS)
     assert ([loaded.job.name for loaded in result.jobs], result.faults) == (["orders"], ())
+
+
+def test_a_pipe_that_is_named_by_itself_is_refused_without_waiting(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    for name in (str(pipe), "/dev/zero"):
+        (fault,) = load_paths([name], env={}).faults
+        assert str(fault).startswith(f"{name}: is a pipe, a device or a folder, not a file")
+
+
+def test_a_name_that_many_files_declare_is_told_with_two_of_them(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number:02}.yaml").write_text(IMAGE_JOB.format("worker:1"))
+    faults = load_paths([str(tmp_path)], env={}).faults
+    assert len(faults) == 20
+    assert faults[5].message == (
+        f"the job 'good' is declared at {tmp_path}/00.yaml:1:7, {tmp_path}/01.yaml:1:7 and 17 more too; rename one"
+    )
+
+
+IMAGE_JOB = """\
+name: good
+properties:
+  configuration: {{triggerType: Manual, replicaTimeout: 60}}
+  template:
+    containers:
+      - name: main
+        image: {}
+"""
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "worker",
+        "worker:1",
+        "library/a_b/c__d/e---f.g:Tag_1.2-3",
+        "localhost:5000/x",
+        "'[::1]:5000/x'",
+        "REG.example.com:443/a/b:latest@sha256:" + "a" * 64,
+        "0123456789ab",
+    ],
+)
+def test_every_image_that_docker_takes_is_taken(tmp_path: Path, image: str) -> None:
+    (tmp_path / "job.yaml").write_text(IMAGE_JOB.format(image))
+    assert load_paths([str(tmp_path)], env={}).faults == ()
+
+
+@pytest.mark.parametrize(
+    "image", ["UPPER/!!", "i\\nx", "Worker", "a:b:c", "a//b", " a", "a@sha256:12", "https://a/b"]
+)
+def test_an_image_that_docker_would_refuse_is_told_at_its_place(tmp_path: Path, image: str) -> None:
+    (tmp_path / "job.yaml").write_text(IMAGE_JOB.format(f'"{image}"'))
+    (fault,) = load_paths([str(tmp_path)], env={}).faults
+    assert (fault.line, fault.column) == (7, 16)
+    assert "which is no image; write [registry/]name[:tag][@digest]" in fault.message

@@ -102,3 +102,45 @@ def test_secrets_are_masked(message: str, secrets: list[str], expected: str) -> 
 
 def test_paths_are_read_back() -> None:
     assert parse_where("x-scaler.docker.mounts[0]") == ("x-scaler", "docker", "mounts", 0)
+
+
+MANY = """\
+# first
+name: one
+text: |
+  --- is no end here
+  and neither ---
+---
+name: two   # second
+again: &a [1, 2]
+more: *a
+--- {name: three}
+---
+--- |
+ a text
+"""
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_documents_of_one_file_stand_where_they_stand_however_often_they_are_read(number: int) -> None:
+    documents, fault = read_documents(MANY, {})
+    whole, _ = read_documents(f"{MANY}...\n", {})  # an end of a document: read in one piece
+    assert fault is None
+    assert [doc.value for doc in documents] == [doc.value for doc in whole]
+    assert [(doc.start, doc.keys, doc.values) for doc in documents] == [
+        (doc.start, doc.keys, doc.values) for doc in whole
+    ]
+    assert [doc.start.line for doc in documents][:3] == [2, 7, 10]
+
+
+def test_a_fault_of_one_document_is_told_at_its_line_of_the_file() -> None:
+    _, fault = read_documents("a: 1\n---\nb: [\n---\nc: 1\n", {})
+    assert fault is not None
+    assert fault.position.line == 4
+
+
+def test_a_key_written_twice_in_a_later_document_is_told_with_both_lines_of_the_file() -> None:
+    (_, second), _ = read_documents("a: 1\n---\nb: 1\nb: 2\n", {})
+    (fault,) = second.faults
+    assert fault.position.line == 4
+    assert "3" in fault.message
