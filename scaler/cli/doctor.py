@@ -163,7 +163,11 @@ def check_daemon() -> tuple[Check, dict[str, Any] | None]:
 
 def _needs_engine(health: dict[str, Any] | None) -> bool:
     """Docker is the default executor; a daemon that runs without it shows that it is not needed here."""
-    return health is None or any(entry["name"] == "docker" for entry in health["executors"])
+    return (
+        health is None
+        or any(entry["name"] == "docker" for entry in health["executors"])
+        or any(fault.startswith("executor docker:") for fault in health["fileFaults"])
+    )
 
 
 @click.command(epilog="\b\nExamples:\n  scaler doctor\n  scaler doctor --state-dir /var/lib/scaler -o json\n")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -394,3 +395,10 @@ def test_a_plan_waits_for_a_source_no_longer_than_the_daemon_would(tmp_path: Pat
         result = shell("plan", str(tmp_path / "job.yaml"))
     assert result.returncode == 0, result.stderr
     assert "no answer within 3 s" in result.stdout
+
+
+def test_doctor_needs_the_engine_if_its_address_keeps_jobs_of_the_daemon_away() -> None:
+    health: dict[str, list[Any]] = {"executors": [{"name": "process"}], "fileFaults": ["jobs.yaml:3:1: bad"]}
+    assert not doctor._needs_engine(health)
+    health["fileFaults"].append("executor docker: DOCKER_HOST: got 'garbage'; only …")
+    assert doctor._needs_engine(health)
