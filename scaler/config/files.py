@@ -64,6 +64,10 @@ def _walk(folder: str) -> tuple[list[str], list[Fault]]:
     return found, faults
 
 
+_DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+"""What the caller has open already, as with `<(command)`: a pipe that has its writer."""
+
+
 def _is_job_file(name: str) -> bool:
     return name.endswith(SUFFIXES) and not name.startswith(".")
 
@@ -74,10 +78,11 @@ def _is_pipe(name: str) -> bool:
 
 
 def read_file(name: str) -> RawFile:
-    """Read one file. Never raises, and never waits for a writer: only a plain file is read."""
+    """Read one file. Never raises, and never waits for somebody to open the other end of a pipe."""
+    is_open = name.startswith(_DESCRIPTORS)
     try:
-        with open(name, "rb", opener=_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        with open(name, "rb", opener=None if is_open else _at_once) as file:
+            if not is_open and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 kind = "is a pipe, a device or a folder, not a file; write the job to a file and name that"
                 return RawFile(name=name, fault=Fault(file=name, message=kind))
             return RawFile(name=name, raw=file.read(MAX_BYTES + 1))

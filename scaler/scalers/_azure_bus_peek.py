@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import structlog
 from azure.servicebus import ServiceBusMessageState, ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import (
@@ -38,6 +39,8 @@ from scaler.scalers._azure_errors import Subject
 from scaler.scalers._azure_identity import open_credential
 from scaler.scalers._azure_strings import BusNamespace
 from scaler.scalers._single_flight import SingleFlight
+
+log = structlog.get_logger("scaler")
 
 MOST: Final = 250
 """Active messages are counted up to this: for more of them nothing is asked."""
@@ -163,8 +166,8 @@ async def _close(receiver: ServiceBusReceiver) -> None:
     try:
         async with asyncio.timeout(_CLOSE_S):
             await receiver.close()
-    except Exception:  # noqa: BLE001, S110 - it is given up either way, and the SDK may raise anything
-        pass
+    except Exception as exc:  # noqa: BLE001 - it is given up either way, and the SDK may raise anything
+        log.debug("servicebus.close_failed", error=type(exc).__name__)
 
 
 def explain(exc: ServiceBusError | TimeoutError, subject: Subject) -> PollError:

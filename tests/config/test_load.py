@@ -383,21 +383,6 @@ def test_what_az_shows_is_taken_as_it_is(tmp_path: Path) -> None:
     assert [loaded.job.name for loaded in result.jobs] == ["orders"]
 
 
-def test_a_pipe_in_a_folder_keeps_nobody_waiting(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.yaml")
-    (tmp_path / "job.yaml").write_text(MANUAL.format(name="orders"))
-    result = load_paths([tmp_path], env={}, executors=EXECUTORS)
-    assert ([loaded.job.name for loaded in result.jobs], result.faults) == (["orders"], ())
-
-
-def test_a_pipe_that_is_named_by_itself_is_refused_without_waiting(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe.yaml"
-    os.mkfifo(pipe)
-    for name in (str(pipe), "/dev/zero"):
-        (fault,) = load_paths([name], env={}).faults
-        assert str(fault).startswith(f"{name}: is a pipe, a device or a folder, not a file")
-
-
 def test_a_name_that_many_files_declare_is_told_with_two_of_them(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / f"{number:02}.yaml").write_text(IMAGE_JOB.format("worker:1"))

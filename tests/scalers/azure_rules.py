@@ -7,6 +7,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -14,6 +15,8 @@ from scaler.errors import PollError
 from scaler.plugins import SCALERS
 from scaler.ports.scaler import NoteRequest, Scaler, ScalerContext, SessionPool, unnoted
 from scaler.wire.metadata import ParameterFault, TriggerMetadata, validate
+
+T = TypeVar("T")
 
 
 def real_now() -> datetime:
@@ -132,10 +135,10 @@ class ScriptedServer:
             await runner.cleanup()
 
 
-def noting(requests: list[None]) -> NoteRequest:
-    """Give a note that lists each request."""
+def noting(requests: list[T], what: T) -> NoteRequest:
+    """Give a note that lists each request by a word."""
 
     async def note() -> None:
-        requests.append(None)
+        requests.append(what)
 
     return note

@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import pytest
 from azure.servicebus import ServiceBusMessage, ServiceBusMessageState, ServiceBusReceivedMessage
@@ -162,7 +161,7 @@ async def test_no_more_is_looked_at_than_is_asked_for(broker: DevBroker, pool: S
         pool,
         rule(broker, queueName="orders"),
         broker.listen_connection_string,
-        note=noting(requests),
+        note=noting(requests, None),
     ) as scaler:
         assert (await scaler.poll()).value == MOST
         refused_and_looked, requests[:] = len(requests), []
@@ -230,7 +229,7 @@ async def test_the_management_api_is_asked_again_after_a_minute_and_then_is_exac
                 pool,
                 texts,
                 bare.connection_string,
-                note=noting(requests),
+                note=noting(requests, None),
                 now=clock.now,
             )
         )
@@ -261,7 +260,7 @@ async def test_a_missing_entity_does_not_have_the_others_ask_the_management_api_
                     pool,
                     rule(broker, queueName=name),
                     broker.listen_connection_string,
-                    note=partial(requests.append, name),
+                    note=noting(requests, name),
                 )
             )
             for name in ("orders", "nope")
@@ -399,7 +398,7 @@ async def test_rules_of_one_entity_look_once(broker: DevBroker, pool: Sessions) 
                     pool,
                     rule(broker, queueName="orders"),
                     broker.listen_connection_string,
-                    note=noting(requests),
+                    note=noting(requests, None),
                 )
             )
             for _ in range(20)
