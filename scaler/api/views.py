@@ -82,7 +82,15 @@ def _condition_body(condition: Condition) -> Body:
 def _trigger_body(job: Job) -> Body:
     trigger = job.trigger
     if isinstance(trigger, ScheduleTrigger):
-        return {"cronExpression": trigger.cron}
+        return {
+            "cronExpression": trigger.cron,
+            "cronExpressions": list(trigger.also),
+            "timeZone": trigger.time_zone,
+            "overlap": trigger.overlap.value,
+            "catchUp": trigger.catch_up.value,
+            "catchUpWindow": trigger.catch_up_window.total_seconds(),
+            "jitter": trigger.jitter.total_seconds(),
+        }
     if isinstance(trigger, EventTrigger):
         return {
             "minExecutions": trigger.min_executions,

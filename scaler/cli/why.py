@@ -101,7 +101,8 @@ def sentences(decision: dict[str, Any], *, outcome: bool = True) -> Iterator[str
     """Explain one decision (as the API writes it), a sentence a line; with or without what was started."""
     yield from (rule_sentence(rule) for rule in decision["rules"])
     if decision["occasion"] == "Schedule":
-        yield str(decision["message"]).capitalize()
+        message = str(decision["message"])
+        yield f"{message[:1].upper()}{message[1:]}"
         return
     running = _count(decision["running"], "execution")
     ended = decision["endedSince"]

@@ -10,7 +10,8 @@ from difflib import SequenceMatcher
 from scaler.wire.faults import Path
 
 MASK = "***"
-_SHORT = 4
+_SHORT = 8
+"""Below so many characters only whole words are masked: a secret such as `user` stands in many words."""
 _TELLING = 12
 """From how many characters on a piece of a secret is taken for the secret."""
 _USERINFO = re.compile(r"(?<=://)[^/\s@']+(?=@)")

@@ -43,7 +43,11 @@ SHORTEST_REST_S = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPorts:
-    """What every job loop shares. `start` gets one entry for each execution to start: its share, if it has one."""
+    """What every job loop shares.
+
+    `start` gets one entry for each execution to start: its share, if it has one. `settle` finds out which
+    executions may hold messages of what the job counts now; before the first reading.
+    """
 
     clock: Clock
     limits: Limits
@@ -53,6 +57,7 @@ class LoopPorts:
     pace: Pace
     sources: SourcePorts
     start: Callable[[Job, tuple[Share | None, ...], int], Awaitable[None]]
+    settle: Callable[[Job, EventTrigger], Awaitable[None]]
     late: Callable[[float], None]
 
 
@@ -121,6 +126,7 @@ class JobLoop:
 
     async def run(self) -> None:
         """Poll at once, then on the cadence, until cancelled."""
+        await self._ports.settle(self.job, self._trigger)
         interval_s = self._trigger.polling_interval.total_seconds()
         timeout_s = self._ports.limits.poll_timeout(interval_s)
         sources = [

@@ -177,8 +177,6 @@ class Supervisor:
         await self._ports.crew.get(job.executor)
         await self._recall_ends(job.name)
         await self._stop_loop(job.name)
-        if isinstance(job.trigger, EventTrigger):
-            self._ledger.count_from(job.name, await self._origins.since(job, job.trigger))
         self._jobs[job.name] = job
         loop = self._make_loop(job)
         if loop is not None:
@@ -241,8 +239,12 @@ class Supervisor:
                 budgets=self._budgets,
             ),
             start=self._start_many,
+            settle=self._settle_origin,
             late=self._note_lateness,
         )
+
+    async def _settle_origin(self, job: Job, trigger: EventTrigger) -> None:
+        self._ledger.count_from(job.name, await self._origins.since(job, trigger))
 
     def _note_lateness(self, seconds: float) -> None:
         self._late.append(seconds)

@@ -144,7 +144,7 @@ def brake(plan: Plan, breaker: Breaker, now: datetime) -> Plan:
     launch = max(0, min(plan.launch, _let_through(plan, breaker, now), breaker.credit))
     if launch == plan.launch:
         return plan
-    message = f"{explain(breaker, now)}; {plan.message}"
+    message = f"{explain(breaker, now)}; launch {launch}" if launch else explain(breaker, now)
     reason = plan.reason if launch else Reason.BACKING_OFF
     formula = f"{plan.formula}; {breaker.suspects} suspect, credit {max(0, breaker.credit)} -> {launch}"
     return replace(

@@ -120,7 +120,9 @@ def _split(text: str, *, example: str) -> dict[str, str]:
     for part in text.strip().strip(";").split(";"):
         key, equals, value = part.strip().partition("=")
         if not equals or not key:
-            raise ValueError(f"not a connection string (Key=Value;Key=Value…); it needs {example}")
+            raise ValueError(
+                f"not a connection string, which is parts joined by semicolons; it needs {example}"
+            )
         parts[key.strip().lower()] = value.strip()
     return parts
 

@@ -30,7 +30,7 @@ from scaler.scalers import _external_protocol as wire  # noqa: E402
 _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),  # a channel opened anew must not inherit the old one's back-off
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 10_000),  # also how long connecting may take; a poll ends before
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 _TLS_WORDS: Final = ("handshak", "SSL_ERROR", "erification check failed", "ertificate")

@@ -52,13 +52,23 @@ def too_old(origin: str) -> PollError:
     return PollError(text, transient=False, reason="BrokerTooOld")
 
 
+def _tls_fault(cluster: Cluster, exc: BaseException) -> str:
+    """Say what TLS failed on; empty if it was something else."""
+    tls = _find(exc, ssl.SSLError)
+    if isinstance(tls, ssl.SSLError):
+        return f"TLS failed: {_tls_reason(tls)}; {_TLS_HINT}"
+    cut = isinstance(exc, ConnectionResetError | ConnectionAbortedError) and not exc.strerror
+    if cluster.tls and cut:  # so the event loop tells an end within the handshake
+        return "the broker ended the TLS handshake; is this a TLS port? else give tls: disable"
+    return ""
+
+
 def refused(cluster: Cluster, address: Address, exc: BaseException) -> PollError:
     """Say why no connection came about, or why it was lost. The broker's own words may name the user."""
     where = f"{cluster.origin}: broker {show(address)}"
-    tls = _find(exc, ssl.SSLError)
-    if isinstance(tls, ssl.SSLError):
-        text = f"{where}: TLS failed: {_tls_reason(tls)}; {_TLS_HINT}"
-        return PollError(text, transient=False, reason="TlsFailed")
+    tls = _tls_fault(cluster, exc)
+    if tls:
+        return PollError(f"{where}: {tls}", transient=False, reason="TlsFailed")
     mechanism = MECHANISMS.get(cluster.sasl, "")
     if isinstance(exc, UnsupportedSaslMechanismError):
         text = f"{where}: the listener does not offer {mechanism}; correct sasl"

@@ -40,10 +40,16 @@ def _read_bool(value: object) -> object:
     return value
 
 
+_INT_DIGITS = 15
+"""What a float holds exactly; no queue is longer."""
+
+
 def _read_int(value: object) -> object:
     if isinstance(value, str):
         if not _INT.fullmatch(value):
             raise ValueError(f"got '{value}'; write a whole number")
+        if len(value) > _INT_DIGITS:
+            raise ValueError(f"got a number of {len(value)} digits; write one of at most {_INT_DIGITS}")
         return int(value)
     return value
 

@@ -89,6 +89,7 @@ def test_no_text_raises(text: str) -> None:
         ("got 'amqp://user:word@host/v'; no", [], "got 'amqp://***@host/v'; no"),
         ("got 'Endpoint=sb://h/;SharedAccessKey=abc=='", [], "got 'Endpoint=sb://h/;SharedAccessKey=***'"),
         ("two\nlines", [""], "two lines"),
+        ("needs username; user=user", ["user"], "needs username; ***=***"),
         (
             "write SharedAccessKeyName and SharedAccessKey",
             ["Endpoint=sb://x;SharedAccessKeyName=Root;SharedAccessKey=abcdefgh1234="],

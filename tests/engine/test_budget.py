@@ -112,7 +112,7 @@ def test_answers_of_several_requests_come_about_under_a_budget_too() -> None:
         async with world.engine(*jobs):
             await asyncio.sleep(200)
         assert len(broker.answered) == 40
-        assert min(broker.answered.values()) >= 0.5 * max(broker.answered.values())
+        assert min(broker.answered.values()) >= max(broker.answered.values()) / 3, "nobody starves"
         assert sum(broker.answered.values()) * 3 >= 0.8 * sum(broker.asked.values())
 
     in_virtual_time(story)

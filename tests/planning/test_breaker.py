@@ -60,6 +60,13 @@ def test_the_suspect_message_waits_and_the_others_flow() -> None:
     assert _plan(4, breaker) == (3, Reason.LAUNCHED, Bound.BREAKER)
 
 
+def test_what_is_held_back_is_not_said_to_be_launched() -> None:
+    made = plan(trigger(high=10), (reading(1),), Counts(running=0, pending=0), NOW)
+    assert "launch" in made.message
+    cut = brake(made, failed(CLOSED, NOW, SECOND), NOW)
+    assert cut.message == "executions failed in 1 round; 1 message is held back, the next try in 1 s"
+
+
 def test_an_outage_behind_the_workers_ends_launches_until_the_pause_is_over() -> None:
     breaker = failed(CLOSED, NOW, SECOND)
     for _ in range(7):

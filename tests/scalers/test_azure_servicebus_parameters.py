@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scaler.plugins import SCALERS
-from scaler.scalers.azure_servicebus import combine
+from scaler.scalers.azure_servicebus import combine, compile_pattern
 from tests.scalers.azure_rules import read
 
 KIND = "azure-servicebus"
@@ -30,6 +30,8 @@ SUBSCRIPTION = {"topicName": "events", "subscriptionName": "audit"}
         ({"queueName": "q", "useRegex": "yes"}, "useRegex", "true or false"),
         ({"queueName": "q(", "useRegex": "true"}, "useRegex", "'q(' is not a regular expression"),
         ({"topicName": "t", "subscriptionName": "[", "useRegex": "true"}, "useRegex", "not a regular"),
+        ({"queueName": "q(?=x)", "useRegex": "true"}, "useRegex", "not a regular expression of RE2"),
+        ({"queueName": "q", "messageCount": "9" * 400}, "messageCount", "a number of 400 digits"),
         ({"queueName": "q", "operation": "min"}, "operation", "got 'min'; write one of sum, max, avg"),
         ({"queueName": "q", "operation": "SUM"}, "operation", "did you mean 'sum'?"),
         ({"queueName": "q", "cloud": "Moon"}, "cloud", "AzurePublicCloud"),
@@ -147,3 +149,9 @@ def test_missing_credentials_are_found_before_the_first_poll(
 )
 def test_matches_are_combined_as_the_operation_says(counts: list[int], operation: str, expected: int) -> None:
     assert combine(counts, operation) == expected
+
+
+def test_no_pattern_takes_longer_than_the_name_is_long() -> None:
+    pattern = compile_pattern("(a+)+")
+    assert pattern.fullmatch("a" * 5000)
+    assert pattern.fullmatch("a" * 5000 + "b") is None

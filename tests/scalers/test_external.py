@@ -29,7 +29,7 @@ from scaler.wire.metadata import validate
 from scaler.wire.rules import resolve_rule
 from tests.engine.world import event_job
 from tests.scalers.external_kit import ALL, Sample, serving
-from tests.scalers.rabbitmq_kit import Authority
+from tests.scalers.rabbitmq_kit import Authority, Relay
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 CANARY = "canary-7f3a"
@@ -312,6 +312,13 @@ async def test_a_pem_text_that_cannot_be_read_is_a_fault_of_tls(sample: Sample, 
         async with opened(meta) as scaler:
             with failing("TlsFailed", transient=False):
                 await scaler.poll()
+
+
+async def test_a_server_that_takes_its_time_to_connect_is_read(sample: Sample) -> None:
+    async with serving(sample) as port, Relay(f"tcp://127.0.0.1:{port}") as relay:
+        relay.delay_s = 0.25
+        async with opened(parameters({"scalerAddress": f"127.0.0.1:{relay.port}"})) as scaler:
+            assert (await scaler.poll()).value == 5.0
 
 
 async def test_a_plain_server_asked_for_tls_is_a_fault(sample: Sample) -> None:

@@ -130,7 +130,7 @@ REFUSED: list[tuple[str, str, dict[str, str], str, str]] = [
     ("a login nobody asks for", "PLAINTEXT", {"sasl": "plaintext"}, WRONG, "takes no SASL"),
     ("no login", "SPLAIN", {}, "Unreachable", HINT),
     ("unknown CA", "TLS", {"tls": "enable"}, "TlsFailed", "unable to get local issuer certificate"),
-    ("TLS at a plain port", "PLAINTEXT", {"tls": "enable"}, "Unreachable", HINT),
+    ("TLS at a plain port", "PLAINTEXT", {"tls": "enable"}, "TlsFailed", "is this a TLS port?"),
     ("no client certificate", "MTLS", {"tls": "enable"}, "TlsFailed", "bad certificate; check ca"),
     ("no TLS at a TLS port", "TLS", {}, "Unreachable", HINT),
     ("no rights", "SPLAIN", {"sasl": "plaintext", "username": "nobody"}, "AuthorizationFailed", "Describe"),
