@@ -26,7 +26,7 @@ from scaler.engine.pace import Pace
 from scaler.engine.schedule_loop import ScheduleLoop, SchedulePorts
 from scaler.engine.sources import Resolve, SourcePorts
 from scaler.engine.views import conditions, lateness
-from scaler.errors import NotFound, StoreError
+from scaler.errors import Conflict, NotFound, StoreError
 from scaler.model import names
 from scaler.model.execution import FINAL, Cause, ExecutionState
 from scaler.model.job import EventTrigger, Job, ScheduleTrigger, Template
@@ -333,9 +333,10 @@ class Supervisor:
     async def reset(self, job: str) -> None:
         """Forget a job's failures: what its breaker holds back may be tried at once."""
         loop = self._loops.get(self._find(job).name)
-        if isinstance(loop, JobLoop):
-            loop.reset_breaker()
-            log.info("breaker.reset", job=loop.job.name)
+        if not isinstance(loop, JobLoop):
+            raise Conflict(f"job '{job}' has nothing to reset: only event jobs hold messages back")
+        loop.reset_breaker()
+        log.info("breaker.reset", job=loop.job.name)
 
     def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
         """Give the log lines of an execution's replicas, one replica after the other."""

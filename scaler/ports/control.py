@@ -95,6 +95,7 @@ class JobControl(Protocol):
 
         Raises:
             NotFound: no such job.
+            Conflict: it is no event job.
         """
         ...
 

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from scaler.engine.supervisor import Supervisor
+from scaler.errors import Conflict
 from scaler.model.decision import Reason
 from scaler.model.execution import ExecutionStatus
 from scaler.model.replica import ReplicaSpec
-from tests.engine.world import World, event_job, in_virtual_time
+from tests.engine.world import World, event_job, in_virtual_time, manual_job
 
 FAILED, SUCCEEDED = ExecutionStatus.FAILED, ExecutionStatus.SUCCEEDED
 
@@ -137,5 +138,15 @@ def test_it_is_visible_and_can_be_reset() -> None:
             await engine.reset("drain")
             assert await world.until(lambda: len(world.queue.consumed) == 1, limit_s=3)
             assert _phase(engine) == "Closed"
+
+    in_virtual_time(story)
+
+
+def test_a_job_without_a_queue_has_nothing_to_reset() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.engine(manual_job()) as engine:
+            with pytest.raises(Conflict, match="only event jobs"):
+                await engine.reset("by-hand")
 
     in_virtual_time(story)
