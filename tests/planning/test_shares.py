@@ -119,7 +119,7 @@ def test_below_activation_and_on_an_unknown_count_nothing_is_handed_out() -> Non
 _KEYS = [f"t/{number}" for number in range(12)]
 _lags = st.dictionaries(st.sampled_from(_KEYS), st.integers(0, 5).map(float), max_size=12)
 _held = st.sets(st.sampled_from(_KEYS), max_size=12)
-_ages = st.floats(-5, 2).filter(lambda age: age != 0)
+_ages = st.integers(-5_000_000, 2_000_000).filter(bool).map(lambda age_us: age_us / 1_000_000)
 _released = st.lists(st.tuples(st.sampled_from(_KEYS), _ages), max_size=8)
 
 
