@@ -25,6 +25,7 @@ COMMANDS = {
     "why": ("scaler.cli.why:why", "Explain the latest decisions of a job."),
     "scalers": ("scaler.cli.scalers:scalers", "List the known scalers, or the parameters of one."),
     "doctor": ("scaler.cli.doctor:doctor", "Check what the daemon needs on this machine."),
+    "guard": ("scaler.cli.guard:guard", "Guard the Docker engine's socket."),
     "demo": ("scaler.cli.demo:demo", "Flood a queue and watch executions drain it."),
     "completion": ("scaler.cli.completion:completion", "Print the completion script of a shell."),
 }
