@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 from yarl import URL
 
+from scaler.api.caller import caller
 from scaler.api.errors import ApiError
 from scaler.api.jobs import job_with_executions, scope
 from scaler.api.keys import CONTROL, STORE
@@ -83,7 +84,7 @@ async def stop_execution(request: web.Request) -> web.Response:
     """Ask one execution to stop; one that has ended is left as it is."""
     job, name = await job_with_executions(request), request.match_info["execution"]
     try:
-        state = await request.app[CONTROL].stop(job, name)
+        state = await request.app[CONTROL].stop(job, name, by=caller(request))
     except NotFound as exc:
         raise missing(job, name) from exc
     return web.json_response(arm_execution_body(request, job, state))
@@ -120,7 +121,7 @@ async def stop_all(request: web.Request) -> web.Response:
     stopped: list[dict[str, Any]] = []
     for name in names:
         try:
-            state = await request.app[CONTROL].stop(job, name)
+            state = await request.app[CONTROL].stop(job, name, by=caller(request))
         except NotFound as exc:
             if named:
                 raise missing(job, name) from exc

@@ -52,7 +52,8 @@ async def version_middleware(request: web.Request, handler: Handler) -> web.Stre
     return await handler(request)
 
 
-def _comes_by_unix_socket(request: web.Request) -> bool:
+def comes_by_unix_socket(request: web.Request) -> bool:
+    """Say whether a request came by the socket in the state directory."""
     sock = None if request.transport is None else request.transport.get_extra_info("socket")
     return sock is not None and sock.family == getattr(socket, "AF_UNIX", None)
 
@@ -76,7 +77,7 @@ def _check_browser(request: web.Request) -> None:
 @web.middleware
 async def token_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Demand the token of requests that come by TCP; the unix socket is guarded by its file mode."""
-    if _comes_by_unix_socket(request):
+    if comes_by_unix_socket(request):
         return await handler(request)
     token = request.app.get(TOKEN)
     if token is None:

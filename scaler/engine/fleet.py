@@ -191,7 +191,7 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._runners)
 
-    async def stop(self, job: str, execution_id: str, message: str = "stopped on request") -> ExecutionState:
+    async def stop(self, job: str, execution_id: str, message: str) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is.
 
         Raises:

@@ -34,7 +34,7 @@ from scaler.model.secret import Secret
 from scaler.model.share import Share
 from scaler.planning import breaker
 from scaler.ports.clock import Clock
-from scaler.ports.control import EngineHealth, JobView
+from scaler.ports.control import SOMEBODY, EngineHealth, JobView
 from scaler.ports.scaler import SessionPool
 from scaler.ports.store import Store
 from scaler.ports.trace import Recorder, Unrecorded
@@ -319,7 +319,7 @@ class Supervisor:
             next_poll=loop.next_poll if loop else None,
         )
 
-    async def start(self, job: str, template: Template | None) -> ExecutionState:
+    async def start(self, job: str, template: Template | None, *, by: str = SOMEBODY) -> ExecutionState:
         """Start one execution by hand."""
         found = self._find(job)
         if template is not None:
@@ -327,20 +327,20 @@ class Supervisor:
         name = names.manual_execution_name(found.name)
         state = self._fleet.new(found, Cause.MANUAL, name, template=template)
         await self._fleet.begin([state])
-        log.info("execution.started_by_hand", job=found.name, execution=name)
+        log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
         return state
 
-    async def stop(self, job: str, execution_id: str) -> ExecutionState:
+    async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is."""
-        return await self._fleet.stop(job.lower(), execution_id)
+        return await self._fleet.stop(job.lower(), execution_id, f"stopped by {by}")
 
-    async def reset(self, job: str) -> None:
+    async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
         """Forget a job's failures: what its breaker holds back may be tried at once."""
         loop = self._loops.get(self._find(job).name)
         if not isinstance(loop, JobLoop):
             raise Conflict(f"job '{job}' has nothing to reset: only event jobs hold messages back")
         loop.reset_breaker()
-        log.info("breaker.reset", job=loop.job.name)
+        log.info("breaker.reset", job=loop.job.name, by=by)
 
     def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
         """Give the log lines of an execution's replicas, one replica after the other."""

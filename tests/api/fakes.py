@@ -24,7 +24,7 @@ from scaler.model.job import (
 )
 from scaler.model.names import manual_execution_name
 from scaler.model.replica import Health, Replica, ReplicaStatus
-from scaler.ports.control import Condition, EngineHealth, JobView
+from scaler.ports.control import SOMEBODY, Condition, EngineHealth, JobView
 from scaler.ports.store import Page
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -189,6 +189,7 @@ class FakeControl:
     started: list[tuple[str, Template | None]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     resets: list[str] = field(default_factory=list)
+    callers: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=lambda: ["one", "two", "three"])
     follow_until: asyncio.Event = field(default_factory=asyncio.Event)
     log_error: Exception | None = None
@@ -213,16 +214,19 @@ class FakeControl:
             raise NotFound(f"no job '{name}'")
         return self.views[name.lower()]
 
-    async def start(self, job: str, template: Template | None) -> ExecutionState:
+    async def start(self, job: str, template: Template | None, *, by: str = SOMEBODY) -> ExecutionState:
+        self.callers.append(by)
         self.started.append((job, template))
         state = make_state(manual_execution_name(job), job=job, status=self.outcome)
         self.store.states.insert(0, state)
         return state
 
-    async def reset(self, job: str) -> None:
+    async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
+        self.callers.append(by)
         self.resets.append(job)
 
-    async def stop(self, job: str, execution_id: str) -> ExecutionState:
+    async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
+        self.callers.append(by)
         state = await self.store.execution(job, execution_id)
         if state is None:
             raise NotFound(f"no execution '{execution_id}'")
