@@ -37,6 +37,7 @@ from scaler.ports.clock import Clock
 from scaler.ports.control import SOMEBODY, EngineHealth, JobView
 from scaler.ports.scaler import SessionPool
 from scaler.ports.store import Store
+from scaler.ports.trace import Recorder, Unrecorded
 
 log = structlog.get_logger("scaler")
 
@@ -55,6 +56,7 @@ class EnginePorts:
     resolve: Resolve
     instance: str
     limits: Limits = field(default_factory=Limits)
+    recorder: Recorder = field(default_factory=Unrecorded)
 
 
 class Supervisor:
@@ -159,6 +161,7 @@ class Supervisor:
         return found.secrets if found else {}
 
     def _ended(self, state: ExecutionState) -> None:
+        self._ports.recorder.ended(state)
         loop, cause = self._loops.get(state.execution.job), state.execution.cause
         if loop is not None and cause is (Cause.EVENT if isinstance(loop, JobLoop) else Cause.SCHEDULE):
             loop.execution_ended(state)
@@ -241,6 +244,7 @@ class Supervisor:
             start=self._start_many,
             settle=self._settle_origin,
             late=self._note_lateness,
+            recorder=ports.recorder,
         )
 
     async def _settle_origin(self, job: Job, trigger: EventTrigger) -> None:
