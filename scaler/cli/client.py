@@ -24,6 +24,9 @@ ARM_JOBS = (
 )
 """The daemon answers to any subscription and group; the CLI always names these."""
 
+AGENT = "scaler-cli"
+"""Lets the daemon tell people at the command line from other programs; see `scaler.api.identity`."""
+
 CONNECT_S = 5.0
 ANSWER_S = 30.0
 """How long one answer may take; a log that is followed has no such limit."""
@@ -99,7 +102,7 @@ class Client:
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
         path = socket_path(self._state_dir)
         connection = UnixConnection(path, connect_s=self._connect_s, answer_s=answer_s)
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "User-Agent": AGENT}
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             headers["Content-Type"] = "application/json"
@@ -207,6 +210,12 @@ class Client:
         """List a job's latest decisions, newest first."""
         target = f"/scaler/jobs/{_segment(job)}/decisions?limit={limit}"
         return list(self._about_job(job, "GET", target)["value"])
+
+    def audit(self, *, limit: int | None, **query: str) -> Iterator[Any]:
+        """List what was done and by whom, newest first: all, or the first `limit`."""
+        size = {} if limit is None else {"limit": str(min(limit, 1000))}
+        target = f"/scaler/audit?{urlencode(query | size)}"
+        return islice(self._pages(target), limit)
 
     def counts(self, job: str) -> Any:
         """Give the number of a job's executions by status."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from scaler.model.audit import BY_UNKNOWN
 from scaler.model.decision import Decision
 from scaler.model.execution import ExecutionState
 from scaler.model.job import Job, Template
@@ -60,7 +61,10 @@ class EngineHealth:
 
 
 class JobControl(Protocol):
-    """Commands and the live view; implemented by the engine's supervisor."""
+    """Commands and the live view; implemented by the engine's supervisor.
+
+    `by` tells who asks; it is in the audit before the command has an effect.
+    """
 
     def jobs(self) -> tuple[JobView, ...]:
         """List all jobs by name."""
@@ -74,7 +78,7 @@ class JobControl(Protocol):
         """
         ...
 
-    async def start(self, job: str, template: Template | None) -> ExecutionState:
+    async def start(self, job: str, template: Template | None, *, by: str = BY_UNKNOWN) -> ExecutionState:
         """Start one execution by hand, durably recorded when this returns; `template` replaces the job's.
 
         Raises:
@@ -82,7 +86,7 @@ class JobControl(Protocol):
         """
         ...
 
-    async def stop(self, job: str, execution_id: str) -> ExecutionState:
+    async def stop(self, job: str, execution_id: str, *, by: str = BY_UNKNOWN) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is.
 
         Raises:
@@ -90,7 +94,7 @@ class JobControl(Protocol):
         """
         ...
 
-    async def reset(self, job: str) -> None:
+    async def reset(self, job: str, *, by: str = BY_UNKNOWN) -> None:
         """Forget a job's failures: what the breaker holds back may be tried at once.
 
         Raises:
