@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
+from scaler.api.caller import caller
 from scaler.api.errors import ApiError
-from scaler.api.identity import caller
 from scaler.api.keys import CONTROL, STORE
 from scaler.api.query import json_object
 from scaler.errors import ConfigError, NotFound

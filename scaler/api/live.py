@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from scaler.api.identity import caller
+from scaler.api.caller import caller
 from scaler.api.jobs import job_view
 from scaler.api.keys import CONTROL, NOW, STORE, VERSION
 from scaler.api.query import whole_number

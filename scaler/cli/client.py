@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 import http.client
 import json
+import os
+import pwd
 import socket
 from collections.abc import Iterator
 from itertools import islice
@@ -23,9 +25,6 @@ ARM_JOBS = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local/providers/Microsoft.App/jobs"
 )
 """The daemon answers to any subscription and group; the CLI always names these."""
-
-AGENT = "scaler-cli"
-"""Lets the daemon tell people at the command line from other programs; see `scaler.api.identity`."""
 
 CONNECT_S = 5.0
 ANSWER_S = 30.0
@@ -66,6 +65,14 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.settimeout(self._answer_s)
 
 
+def _user() -> str:
+    """Name the user as the system knows it; its number where it has no name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def _segment(text: str) -> str:
     if not text:
         raise ConfigError("got an empty name; name a job or an execution")
@@ -102,7 +109,7 @@ class Client:
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
         path = socket_path(self._state_dir)
         connection = UnixConnection(path, connect_s=self._connect_s, answer_s=answer_s)
-        headers = {"Accept": "application/json", "User-Agent": AGENT}
+        headers = {"Accept": "application/json", "Scaler-Caller": f"cli:{_user()}"}
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             headers["Content-Type"] = "application/json"

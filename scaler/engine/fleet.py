@@ -28,6 +28,7 @@ from scaler.model.job import Job, Template
 from scaler.model.replica import Replica, ReplicaSpec
 from scaler.model.secret import Secret
 from scaler.model.share import Share
+from scaler.model.snapshot import template_hash
 from scaler.planning.advance import Begun, advance
 from scaler.ports.clock import Clock
 from scaler.ports.store import Store
@@ -92,6 +93,7 @@ class Fleet:
             created_at=now,
             decision_id=decision_id,
             share=share,
+            template_hash=template_hash(template or job.template),
         )
         fresh = ExecutionState(execution=execution)
         self._secrets[name] = job.secrets
@@ -194,9 +196,7 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._runners)
 
-    async def stop(
-        self, job: str, execution_id: str, message: str = "stopped on request", *, by: str
-    ) -> ExecutionState:
+    async def stop(self, job: str, execution_id: str, message: str, *, by: str) -> ExecutionState:
         """Ask an execution to stop, once it is recorded who asked; one that has ended is left as it is.
 
         Raises:

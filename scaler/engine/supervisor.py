@@ -29,16 +29,17 @@ from scaler.engine.sources import Resolve, SourcePorts
 from scaler.engine.views import conditions, lateness
 from scaler.errors import Conflict, NotFound, StoreError
 from scaler.model import names
-from scaler.model.audit import BY_SCHEDULE, BY_UNKNOWN, AuditAction, by_rules
+from scaler.model.audit import BY_SCHEDULE, AuditAction, by_rules
 from scaler.model.execution import FINAL, Cause, ExecutionState
 from scaler.model.job import EventTrigger, Job, ScheduleTrigger, Template
 from scaler.model.secret import Secret
 from scaler.model.share import Share
 from scaler.planning import breaker
 from scaler.ports.clock import Clock
-from scaler.ports.control import EngineHealth, JobView
+from scaler.ports.control import SOMEBODY, EngineHealth, JobView
 from scaler.ports.scaler import SessionPool
 from scaler.ports.store import Store
+from scaler.ports.trace import Recorder, Unrecorded
 
 log = structlog.get_logger("scaler")
 
@@ -57,6 +58,7 @@ class EnginePorts:
     resolve: Resolve
     instance: str
     limits: Limits = field(default_factory=Limits)
+    recorder: Recorder = field(default_factory=Unrecorded)
 
 
 class Supervisor:
@@ -163,6 +165,7 @@ class Supervisor:
         return found.secrets if found else {}
 
     def _ended(self, state: ExecutionState) -> None:
+        self._ports.recorder.ended(state)
         loop, cause = self._loops.get(state.execution.job), state.execution.cause
         if loop is not None and cause is (Cause.EVENT if isinstance(loop, JobLoop) else Cause.SCHEDULE):
             loop.execution_ended(state)
@@ -245,6 +248,7 @@ class Supervisor:
             start=self._start_many,
             settle=self._settle_origin,
             late=self._note_lateness,
+            recorder=ports.recorder,
         )
 
     async def _settle_origin(self, job: Job, trigger: EventTrigger) -> None:
@@ -321,7 +325,7 @@ class Supervisor:
             next_poll=loop.next_poll if loop else None,
         )
 
-    async def start(self, job: str, template: Template | None, *, by: str = BY_UNKNOWN) -> ExecutionState:
+    async def start(self, job: str, template: Template | None, *, by: str = SOMEBODY) -> ExecutionState:
         """Start one execution by hand."""
         found = self._find(job)
         if template is not None:
@@ -329,21 +333,21 @@ class Supervisor:
         name = names.manual_execution_name(found.name)
         state = self._fleet.new(found, Cause.MANUAL, name, template=template)
         await self._fleet.begin([state], by=by)
-        log.info("execution.started_by_hand", job=found.name, execution=name)
+        log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
         return state
 
-    async def stop(self, job: str, execution_id: str, *, by: str = BY_UNKNOWN) -> ExecutionState:
+    async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is."""
-        return await self._fleet.stop(job.lower(), execution_id, by=by)
+        return await self._fleet.stop(job.lower(), execution_id, f"stopped by {by}", by=by)
 
-    async def reset(self, job: str, *, by: str = BY_UNKNOWN) -> None:
+    async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
         """Forget a job's failures: what its breaker holds back may be tried at once."""
         loop = self._loops.get(self._find(job).name)
         if not isinstance(loop, JobLoop):
             raise Conflict(f"job '{job}' has nothing to reset: only event jobs hold messages back")
         await self._audit.record(AuditAction.JOB_RESET, by=by, job=loop.job.name)
         loop.reset_breaker()
-        log.info("breaker.reset", job=loop.job.name)
+        log.info("breaker.reset", job=loop.job.name, by=by)
 
     def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
         """Give the log lines of an execution's replicas, one replica after the other."""

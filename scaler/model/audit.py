@@ -9,7 +9,6 @@ from enum import StrEnum
 BY_FILE = "file"
 BY_SCHEDULE = "schedule"
 BY_DAEMON = "daemon"
-BY_UNKNOWN = "unknown"
 
 
 def by_rules(names: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from scaler.errors import NotFound
-from scaler.model.audit import BY_UNKNOWN, AuditEntry, AuditPage, AuditQuery
+from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Bound, Decision, Occasion, Reason, RuleVerdict
 from scaler.model.execution import FINAL, Cause, Execution, ExecutionState, ExecutionStatus
 from scaler.model.job import (
@@ -25,7 +25,7 @@ from scaler.model.job import (
 )
 from scaler.model.names import manual_execution_name
 from scaler.model.replica import Health, Replica, ReplicaStatus
-from scaler.ports.control import Condition, EngineHealth, JobView
+from scaler.ports.control import SOMEBODY, Condition, EngineHealth, JobView
 from scaler.ports.store import Page
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -224,18 +224,18 @@ class FakeControl:
             raise NotFound(f"no job '{name}'")
         return self.views[name.lower()]
 
-    async def start(self, job: str, template: Template | None, *, by: str = BY_UNKNOWN) -> ExecutionState:
+    async def start(self, job: str, template: Template | None, *, by: str = SOMEBODY) -> ExecutionState:
         self.callers.append(by)
         self.started.append((job, template))
         state = make_state(manual_execution_name(job), job=job, status=self.outcome)
         self.store.states.insert(0, state)
         return state
 
-    async def reset(self, job: str, *, by: str = BY_UNKNOWN) -> None:
+    async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
         self.callers.append(by)
         self.resets.append(job)
 
-    async def stop(self, job: str, execution_id: str, *, by: str = BY_UNKNOWN) -> ExecutionState:
+    async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         self.callers.append(by)
         state = await self.store.execution(job, execution_id)
         if state is None:

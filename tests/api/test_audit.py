@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import timedelta
-from pathlib import Path
 
 import aiohttp
 import pytest
 
-from scaler.api.app import build_app
-from scaler.api.serve import TcpListener, serve
 from scaler.model.audit import AuditAction, AuditEntry, AuditQuery
-from scaler.model.secret import Secret
-from tests.api.fakes import NOW, FakeControl, FakeStore
+from tests.api.fakes import NOW, FakeStore
 
 START = "/subscriptions/s/resourceGroups/g/providers/Microsoft.App/jobs/orders/start?api-version=2025-07-01"
 
@@ -68,29 +63,3 @@ async def test_a_question_that_cannot_be_read_is_refused(
     async with client.get(f"/scaler/audit?{query}") as response:
         error = (await response.json())["error"]
     assert (response.status, error["code"], error["target"]) == (400, "InvalidParameter", target)
-
-
-async def test_the_caller_on_the_socket_is_the_user_at_its_other_end(
-    client: aiohttp.ClientSession, control: FakeControl
-) -> None:
-    for agent in ({}, {"User-Agent": "scaler-cli"}):
-        async with client.post(START, headers=agent) as response:
-            assert response.status == 200
-    user = getpass.getuser()
-    assert control.callers == [f"api:{user}", f"cli:{user}"]
-
-
-@pytest.mark.parametrize(("token", "expected"), [(None, "api:local"), (Secret("t"), "api:token")])
-async def test_the_caller_by_tcp_is_its_token(
-    control: FakeControl, store: FakeStore, tmp_path: Path, token: Secret | None, expected: str
-) -> None:
-    app = build_app(control, store, clock_now=lambda: NOW, version="9.9", token=token)
-    async with (
-        serve(app, tmp_path / "s.sock", tcp=TcpListener(port=0)) as (url,),
-        aiohttp.ClientSession(url) as tcp,
-    ):
-        async with tcp.post(
-            START, headers={"Authorization": "Bearer t", "User-Agent": "scaler-cli"}
-        ) as response:
-            assert response.status == 200
-    assert control.callers == [expected]
