@@ -46,8 +46,8 @@ def encode(value: object) -> Any:
 
 
 def _encode_fields(value: object) -> dict[str, Any]:
-    written = {}
-    for name, key, blank in _keys(typing.cast("type[Any]", type(value))):
+    written, kind = {}, typing.cast("Any", type(value))
+    for name, key, blank in _keys(kind):
         item = getattr(value, name)
         if not (blank and _is_blank(item)):
             written[key] = encode(item)
@@ -59,7 +59,7 @@ def _is_blank(item: object) -> bool:
 
 
 @cache
-def _keys(kind: type[Any]) -> tuple[tuple[str, str, bool], ...]:
+def _keys(kind: Any) -> tuple[tuple[str, str, bool], ...]:
     """Name, key, and whether the default is blank, so that a blank value may be left out."""
     return tuple(
         (item.name, camel(item.name), item.default is not MISSING and _is_blank(item.default))

@@ -90,8 +90,10 @@ class _Reader:
                     body = json.loads(raw)
                 except ValueError:
                     body = None
-                if cut is not None and not (isinstance(body, dict) and body.get("kind") == "trace"):
-                    raise ConfigError(f"{cut}: is no JSON object; a trace has one on each line")
+                if cut is not None:
+                    if not (isinstance(body, dict) and body.get("kind") == "trace"):
+                        raise ConfigError(f"{cut}: is no JSON object; a trace has one on each line")
+                    self._trace.torn += 1
                 cut = None
                 if isinstance(body, dict):
                     yield number, body
