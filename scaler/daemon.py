@@ -20,7 +20,7 @@ from scaler.api.serve import TcpListener, serve
 from scaler.config.document import LoadedJob
 from scaler.config.load import LoadResult, load_paths
 from scaler.config.merge import Merged, merge
-from scaler.config.settings import Settings, load_settings
+from scaler.config.settings import Settings, TraceSettings, load_settings
 from scaler.config.watch import watch
 from scaler.engine.audit import Audit
 from scaler.engine.clock import SystemClock
@@ -35,8 +35,10 @@ from scaler.observability.logs import configure_logs
 from scaler.plugins import EXECUTORS
 from scaler.ports.executor import Executor, ExecutorContext
 from scaler.ports.store import Store
+from scaler.ports.trace import Recorder, Unrecorded
 from scaler.store.opening import Footing
 from scaler.store.sqlite import open_store
+from scaler.trace.recorder import TraceFile, open_recorder
 from scaler.wire.rules import resolve_rule
 
 log = structlog.get_logger("scaler")
@@ -47,11 +49,12 @@ FOOTING_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonOptions:
-    """What the command line says. `state_dir` None: as the settings say."""
+    """What the command line says. `state_dir` and `record` (a trace file) None: as the settings say."""
 
     paths: tuple[Path, ...]
     settings: Path | None = None
     state_dir: Path | None = None
+    record: Path | None = None
 
 
 # --- the daemon -------------------------------------------------------------------------------------------
@@ -67,6 +70,9 @@ async def run(options: DaemonOptions) -> int:
     settings = await asyncio.to_thread(load_settings, options.settings, env=os.environ)
     if options.state_dir is not None:
         settings = replace(settings, state_dir=options.state_dir.absolute())
+    if options.record is not None:
+        kept = settings.trace or TraceSettings(file=options.record)
+        settings = replace(settings, trace=replace(kept, file=options.record.absolute()))
     configure_logs(level=settings.log.level, form=settings.log.format)
     first = await asyncio.to_thread(
         load_paths, options.paths, env=os.environ, executor_settings=settings.executors
@@ -100,6 +106,7 @@ def _make_folder(path: Path) -> None:
 async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor, Store]:
     """Open store, sessions and executors, in the order in which they are needed."""
     clock = SystemClock()
+    recorder = _recorder(settings, stack)
     store = await stack.enter_async_context(open_store(_database(settings)))
     instance = await store.recall("instance")
     if instance is None:
@@ -117,9 +124,19 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor,
             resolve=resolve_rule,
             instance=instance,
             limits=_limits(settings),
+            recorder=recorder,
         )
     )
     return supervisor, store
+
+
+def _recorder(settings: Settings, stack: AsyncExitStack) -> Recorder:
+    """Begin the trace, if there is to be one; it is closed after everything that writes to it."""
+    trace = settings.trace
+    if trace is None:
+        return Unrecorded()
+    file = TraceFile(path=trace.file, max_bytes=trace.max_bytes, keep=trace.keep)
+    return stack.enter_context(open_recorder(file, version=__version__, now=SystemClock().now))
 
 
 class _Executors:
