@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -27,10 +27,12 @@ from scaler.model.sample import PollFailure, Sample
 from scaler.model.share import Share
 from scaler.planning import breaker
 from scaler.planning.counts import Counts
-from scaler.planning.plan import RuleReading, plan
+from scaler.planning.decide import Inputs, decide
+from scaler.planning.plan import RuleReading
 from scaler.planning.takings import Takings, observe
 from scaler.ports.clock import Clock
 from scaler.ports.store import Store
+from scaler.ports.trace import Recorder, Unrecorded
 
 log = structlog.get_logger("scaler")
 
@@ -59,6 +61,7 @@ class LoopPorts:
     start: Callable[[Job, tuple[Share | None, ...], int], Awaitable[None]]
     settle: Callable[[Job, EventTrigger], Awaitable[None]]
     late: Callable[[float], None]
+    recorder: Recorder = field(default_factory=Unrecorded)
 
 
 class JobLoop:
@@ -169,7 +172,9 @@ class JobLoop:
 
     async def _evaluate(self, sources: list[RuleSource], occasion: Occasion, ticker: Ticker) -> None:
         """Read every rule, decide, note, start. Nothing awaits between counting and deciding."""
+        began = self._ports.clock.monotonic()
         readings = await self._read(sources)
+        read_s = self._ports.clock.monotonic() - began
         now = self._ports.clock.now()
         self.next_poll = now + timedelta(seconds=max(0.0, ticker.due - self._ports.clock.monotonic()))
         counts = self._ports.ledger.counts(self.job.name, now)
@@ -178,14 +183,18 @@ class JobLoop:
         self.breaker = breaker.at(self.breaker, now)
         if self._repeats(readings, counts, now, occasion, hold):
             return
-        planned = plan(self._trigger, readings, counts, now, hold=hold)
-        planned = breaker.brake(planned, self.breaker, now)
+        inputs = Inputs(
+            job=self.job.name, generation=self.job.generation, trigger=self._trigger, readings=readings,
+            counts=counts, at=now, occasion=occasion, hold=hold, breaker=self.breaker,
+        )  # fmt: skip
+        planned = decide(inputs)
         decision = planned.decision(
             job=self.job.name, trigger=self._trigger, counts=counts, at=now, occasion=occasion
         )
         self._decision, self._decided_at = decision, None
         decision_id = await self._ports.store.decide(decision)
         self._decision = replace(decision, id=decision_id)
+        self._ports.recorder.decided(inputs, planned, decision_id=decision_id, read_s=read_s)
         if planned.launch:
             self._idle = None
             log.info(

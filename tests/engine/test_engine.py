@@ -216,11 +216,12 @@ def test_a_stop_ends_the_execution_and_gives_the_message_back() -> None:
         async with world.engine(event_job(high=1, interval_s=1000, refill=False)) as engine:
             await asyncio.sleep(2)
             (state,) = await world.executions()
-            await engine.stop("drain", state.execution.id)
+            await engine.stop("drain", state.execution.id, by="cli:ann")
             assert await world.until(lambda: world.executor.live == 0, limit_s=2)
             await asyncio.sleep(1)
             again = await engine.stop("drain", state.execution.id)
             assert again.execution.status is ExecutionStatus.STOPPED
+            assert again.execution.message == "stopped by cli:ann"
             with pytest.raises(NotFound):
                 await engine.stop("drain", "drain-nothing")
         assert world.queue.depth == 1
