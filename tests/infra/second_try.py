@@ -1,8 +1,8 @@
 """Gives tests on real services a second try, says so, and bounds how many may need it.
 
 Brokers, engines and daemons of a run share two slow cores. What fails by that once passes the second time; what
-fails twice is a fault. A second try is never silent: each is listed at the end with its first failure, and more than a few turn
-the run red, so that a race cannot hide behind it.
+fails twice is a fault. A second try is never silent: each is listed at the end with its first failure, and more
+than a few turn the run red, so that a race cannot hide behind it.
 """
 
 from __future__ import annotations
