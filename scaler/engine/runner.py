@@ -47,7 +47,10 @@ class _Removed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerPorts:
-    """What every runner of one executor shares."""
+    """What every runner of one executor shares.
+
+    `turn` gives what is set once an execution may start its replicas; None if it may at once.
+    """
 
     clock: Clock
     limits: Limits
@@ -56,6 +59,7 @@ class RunnerPorts:
     faults: FaultLog
     executor: Executor
     ended: Callable[[ExecutionState], None]
+    turn: Callable[[str], asyncio.Event | None] = lambda _execution_id: None
 
 
 class Runner:
@@ -185,6 +189,8 @@ class Runner:
         """Launch, for as long as the executor is unavailable; None once it is known not to have started."""
         ports, tried, pause = self._ports, replica.id in self._in_launch, self._ports.limits.retry_first_s
         subject = f"executor:{self.state.execution.executor}"
+        if not tried:
+            await self._await_turn(replica.id)
         while True:
             if self._stop_event(replica.id).is_set() and not tried:
                 never = ReplicaExit(code=None, reason="NeverStarted", message="stopped before it was started")
@@ -209,6 +215,18 @@ class Runner:
                 return handle
             await ports.clock.sleep(pause)
             pause = min(pause * 2, ports.limits.retry_most_s)
+
+    async def _await_turn(self, replica_id: str) -> None:
+        """Wait until the execution may start, or is to be stopped before."""
+        turn = self._ports.turn(self.state.execution.id)
+        if turn is None:
+            return
+        async with asyncio.TaskGroup() as tasks:
+            events = (turn, self._stop_event(replica_id))
+            waits = [tasks.create_task(event.wait(), name=f"turn:{replica_id}") for event in events]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
 
     async def _watch(self, replica_id: str, handle: ReplicaHandle) -> ReplicaExit:
         """Wait for the end, stopping the replica when it is asked to or has used up its time."""

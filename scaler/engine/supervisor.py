@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from scaler.engine.budget import Budgets
+from scaler.engine.capacity import Gate, Reservation
 from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
@@ -71,6 +72,7 @@ class Supervisor:
         rate = ports.limits.source_requests
         self._budgets = Budgets(ports.clock, rate) if rate else None
         self._origins = Origins(ports.store, ports.resolve)
+        self._gate = Gate(ports.limits.overall, ports.clock, wake=self._room_came)
         self._fleet = Fleet(self._fleet_ports())
         self._jobs: dict[str, Job] = {}
         self._loops: dict[str, JobLoop | ScheduleLoop] = {}
@@ -109,6 +111,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Stop ticking and let go of replicas without stopping them: the next start adopts them."""
+        self._gate.close()
         self._over.set()
 
     async def ready(self) -> None:
@@ -148,6 +151,7 @@ class Supervisor:
             limits=ports.limits,
             store=ports.store,
             ledger=self._ledger,
+            gate=self._gate,
             faults=self._faults,
             crew=ports.crew,
             instance=ports.instance,
@@ -165,6 +169,11 @@ class Supervisor:
         loop, cause = self._loops.get(state.execution.job), state.execution.cause
         if loop is not None and cause is (Cause.EVENT if isinstance(loop, JobLoop) else Cause.SCHEDULE):
             loop.execution_ended(state)
+
+    def _room_came(self, job: str) -> None:
+        loop = self._loops.get(job)
+        if loop is not None:
+            loop.room_came()
 
     # --- jobs -----------------------------------------------------------------------------------------
 
@@ -215,6 +224,7 @@ class Supervisor:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        self._gate.forget(name)
 
     def _make_loop(self, job: Job) -> JobLoop | ScheduleLoop | None:
         trigger = job.trigger
@@ -241,6 +251,7 @@ class Supervisor:
                 circuits=self._circuits,
                 budgets=self._budgets,
             ),
+            ask=self._gate.ask,
             start=self._start_many,
             settle=self._settle_origin,
             late=self._note_lateness,
@@ -254,13 +265,16 @@ class Supervisor:
         self._late.append(seconds)
         self._ticks += 1
 
-    async def _start_many(self, job: Job, shares: tuple[Share | None, ...], decision_id: int) -> None:
+    async def _start_many(
+        self, job: Job, shares: tuple[Share | None, ...], decision_id: int, room: Reservation
+    ) -> None:
         new = [(names.event_execution_name(job.name), share) for share in shares]
         await self._fleet.begin(
             [
                 self._fleet.new(job, Cause.EVENT, name, decision_id=decision_id, share=share)
                 for name, share in new
-            ]
+            ],
+            room,
         )
 
     def _schedule_ports(self) -> SchedulePorts:
@@ -269,6 +283,7 @@ class Supervisor:
             store=self._ports.store,
             live=lambda job: len(self._ledger.scheduled(job)),
             started=self._is_fired,
+            ask=self._gate.ask,
             fire=self._fire,
             stop_all=self._stop_scheduled,
         )
@@ -277,10 +292,11 @@ class Supervisor:
         name = names.schedule_execution_name(job.name, due)
         return await self._ports.store.execution(job.name, name) is not None
 
-    async def _fire(self, job: Job, due: datetime, decision_id: int) -> None:
+    async def _fire(self, job: Job, due: datetime, decision_id: int, room: Reservation) -> None:
         if not await self._is_fired(job, due):
             name = names.schedule_execution_name(job.name, due)
-            await self._fleet.begin([self._fleet.new(job, Cause.SCHEDULE, name, decision_id=decision_id)])
+            state = self._fleet.new(job, Cause.SCHEDULE, name, decision_id=decision_id)
+            await self._fleet.begin([state], room)
 
     async def _stop_scheduled(self, job: str, message: str) -> None:
         for execution_id in self._ledger.scheduled(job):
@@ -326,7 +342,8 @@ class Supervisor:
             template = replace(found.template, container=template.container)
         name = names.manual_execution_name(found.name)
         state = self._fleet.new(found, Cause.MANUAL, name, template=template)
-        await self._fleet.begin([state])
+        with self._gate.ask_by_hand(state.execution) as room:
+            await self._fleet.begin([state], room)
         log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
         return state
 
