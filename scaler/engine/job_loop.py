@@ -59,7 +59,7 @@ class LoopPorts:
     faults: FaultLog
     pace: Pace
     sources: SourcePorts
-    start: Callable[[Job, tuple[Share | None, ...], int], Awaitable[None]]
+    start: Callable[[Job, tuple[Share | None, ...], Decision], Awaitable[None]]
     settle: Callable[[Job, EventTrigger], Awaitable[None]]
     late: Callable[[float], None]
     recorder: Recorder = field(default_factory=Unrecorded)
@@ -206,7 +206,7 @@ class JobLoop:
                 formula=planned.formula,
             )  # fmt: skip
             self.breaker = breaker.launched(self.breaker, planned.launch)
-            await self._ports.start(self.job, planned.launches, decision_id)
+            await self._ports.start(self.job, planned.launches, self._decision)
 
     def _repeats(
         self,

@@ -30,11 +30,13 @@ from scaler.engine.views import conditions, lateness
 from scaler.errors import Conflict, NotFound, StoreError
 from scaler.model import names
 from scaler.model.audit import BY_SCHEDULE, AuditAction, by_rules
-from scaler.model.execution import FINAL, Cause, ExecutionState
+from scaler.model.decision import Decision
+from scaler.model.execution import FINAL, Cause, ExecutionState, Trigger
 from scaler.model.job import EventTrigger, Job, ScheduleTrigger, Template
 from scaler.model.secret import Secret
 from scaler.model.share import Share
 from scaler.planning import breaker
+from scaler.planning.asker import BY_FLOOR, asker
 from scaler.ports.clock import Clock
 from scaler.ports.control import SOMEBODY, EngineHealth, JobView
 from scaler.ports.scaler import SessionPool
@@ -258,14 +260,15 @@ class Supervisor:
         self._late.append(seconds)
         self._ticks += 1
 
-    async def _start_many(self, job: Job, shares: tuple[Share | None, ...], decision_id: int) -> None:
+    async def _start_many(self, job: Job, shares: tuple[Share | None, ...], decision: Decision) -> None:
         new = [(names.event_execution_name(job.name), share) for share in shares]
+        trigger = asker(decision)
         await self._fleet.begin(
             [
-                self._fleet.new(job, Cause.EVENT, name, decision_id=decision_id, share=share)
+                self._fleet.new(job, trigger, name, decision_id=decision.id, share=share)
                 for name, share in new
             ],
-            by=_rules(job),
+            by=by_rules((trigger.by,)) if trigger.by != BY_FLOOR else BY_FLOOR,
         )
 
     def _schedule_ports(self) -> SchedulePorts:
@@ -285,7 +288,8 @@ class Supervisor:
     async def _fire(self, job: Job, due: datetime, decision_id: int) -> None:
         if not await self._is_fired(job, due):
             name = names.schedule_execution_name(job.name, due)
-            state = self._fleet.new(job, Cause.SCHEDULE, name, decision_id=decision_id)
+            trigger = Trigger(kind=Cause.SCHEDULE, by=BY_SCHEDULE)
+            state = self._fleet.new(job, trigger, name, decision_id=decision_id)
             await self._fleet.begin([state], by=BY_SCHEDULE)
 
     async def _stop_scheduled(self, job: str, message: str) -> None:
@@ -331,7 +335,7 @@ class Supervisor:
         if template is not None:
             template = replace(found.template, container=template.container)
         name = names.manual_execution_name(found.name)
-        state = self._fleet.new(found, Cause.MANUAL, name, template=template)
+        state = self._fleet.new(found, Trigger(kind=Cause.MANUAL, by=by), name, template=template)
         await self._fleet.begin([state], by=by)
         log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
         return state
@@ -366,11 +370,6 @@ class Supervisor:
             ticks=self._ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
         )
-
-
-def _rules(job: Job) -> str:
-    rules = job.trigger.rules if isinstance(job.trigger, EventTrigger) else ()
-    return by_rules(tuple(rule.name for rule in rules))
 
 
 class _Closed(Exception):
