@@ -253,7 +253,7 @@ async def _follow_files(
         merged = merge(running, result)
         told = _tell(merged, result, told)
         running = await _apply(running, merged, supervisor, store)
-        supervisor.resume()
+        supervisor.take_up()
         applied.set()
 
 

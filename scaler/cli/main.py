@@ -20,7 +20,7 @@ COMMANDS = {
     "validate": ("scaler.cli.files:validate", "Check job files and list every fault."),
     "plan": ("scaler.cli.plan:plan", "Poll once and say what would start and why."),
     "probe": ("scaler.cli.probe:probe", "Ask each source once and say what is wrong with it."),
-    "job": ("scaler.cli.jobs:job", "List, show and start jobs."),
+    "job": ("scaler.cli.jobs:job", "List, show, start and suspend jobs."),
     "execution": ("scaler.cli.executions:execution", "List, show and stop executions, read their logs."),
     "why": ("scaler.cli.why:why", "Explain the latest decisions of a job."),
     "scalers": ("scaler.cli.scalers:scalers", "List the known scalers, or the parameters of one."),

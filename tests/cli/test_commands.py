@@ -74,7 +74,7 @@ def test_the_commands_are_those_that_scripts_rely_on() -> None:
     assert sorted(" ".join(path) for path in commands(main.cli)) == sorted(
         [
             "run", "validate", "plan", "probe", "job", "job list", "job show", "job start", "job reset",
-            "execution",
+            "job suspend", "job resume", "execution",
             "execution list", "execution show", "execution stop", "execution logs", "why", "scalers", "doctor",
             "completion",
         ]
