@@ -26,6 +26,7 @@ from scaler.model.job import Job, Template
 from scaler.model.replica import Replica, ReplicaSpec
 from scaler.model.secret import Secret
 from scaler.model.share import Share
+from scaler.model.snapshot import template_hash
 from scaler.planning.advance import Begun, advance
 from scaler.ports.clock import Clock
 from scaler.ports.store import Store
@@ -89,6 +90,7 @@ class Fleet:
             created_at=now,
             decision_id=decision_id,
             share=share,
+            template_hash=template_hash(template or job.template),
         )
         fresh = ExecutionState(execution=execution)
         self._secrets[name] = job.secrets

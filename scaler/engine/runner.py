@@ -110,8 +110,10 @@ class Runner:
     async def _take(self, event: ExecutionEvent | _Removed, tasks: asyncio.TaskGroup) -> None:
         """Advance by one event, record, act."""
         if isinstance(event, _Removed):
+            at = self._ports.clock.now()
             gone = tuple(
-                replace(r, removed=True) if r.id == event.replica_id else r for r in self.state.replicas
+                replace(r, removed=True, removed_at=at) if r.id == event.replica_id else r
+                for r in self.state.replicas
             )
             self.state = replace(self.state, replicas=gone)
             await self._ports.store.apply(self.state)

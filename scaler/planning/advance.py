@@ -213,7 +213,7 @@ def _settle(
     """Start what is missing, or end what is left, or close the execution."""
     execution = state.execution
     if execution.verdict is None:
-        return _fill(state, event, new_replica_id)
+        return _fill(state, event, now, new_replica_id)
     if not state.live:
         verdict = execution.verdict
         ended_at = max((r.ended_at for r in state.replicas if r.ended_at is not None), default=now)
@@ -231,7 +231,9 @@ def _settle(
     return Step(state=state, actions=actions)
 
 
-def _fill(state: ExecutionState, event: ExecutionEvent, new_replica_id: Callable[[], str]) -> Step:
+def _fill(
+    state: ExecutionState, event: ExecutionEvent, now: datetime, new_replica_id: Callable[[], str]
+) -> Step:
     execution = state.execution
     succeeded = sum(r.status is ReplicaStatus.SUCCEEDED for r in state.replicas)
     want_live = min(execution.parallelism, execution.replica_completion_count - succeeded)
@@ -243,6 +245,7 @@ def _fill(state: ExecutionState, event: ExecutionEvent, new_replica_id: Callable
             execution_id=execution.id,
             ordinal=slots[i],
             attempt=1 + sum(r.ordinal == slots[i] for r in state.replicas),
+            created_at=now,
         )
         for i in range(missing)
     )

@@ -146,7 +146,9 @@ def _only_removes(before: ExecutionState, after: ExecutionState) -> bool:
     """Whether nothing changes but that remains of replicas are now removed."""
 
     def same(state: ExecutionState) -> ExecutionState:
-        return replace(state, replicas=tuple(replace(one, removed=True) for one in state.replicas))
+        return replace(
+            state, replicas=tuple(replace(one, removed=True, removed_at=None) for one in state.replicas)
+        )
 
     returned = any(
         old.removed and not new.removed for old, new in zip(before.replicas, after.replicas, strict=False)
