@@ -18,6 +18,7 @@ from scaler.engine.job_loop import JobLoop, LoopPorts
 from scaler.engine.ledger import End, Ledger
 from scaler.engine.schedule_loop import ScheduleLoop, SchedulePorts
 from scaler.errors import NotFound
+from scaler.model.audit import AuditAction, AuditEntry
 from scaler.model.decision import Decision, Occasion, Reason, bare_decision
 from scaler.model.execution import FINAL, Cause, ExecutionState
 from scaler.model.job import EventTrigger, Job, ScheduleTrigger
@@ -30,6 +31,9 @@ log = structlog.get_logger("scaler")
 
 ENDS_RECALLED = 1000
 """Executions looked through for late ends after a restart: more do not end within any source's lag."""
+
+_SUSPENDED = "suspended"
+"""Key of the note that holds all suspensions, by job."""
 
 AnyLoop = JobLoop | ScheduleLoop
 RunLoop = Callable[[AnyLoop], "asyncio.Task[None]"]
@@ -62,6 +66,7 @@ class Loops:
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _suspended: dict[str, Suspension] = field(default_factory=dict)
     _last_words: dict[str, Decision] = field(default_factory=dict)
+    _is_recalled: bool = False
     _recalled: set[str] = field(default_factory=set)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -119,7 +124,7 @@ class Loops:
         await self.ports.crew.get(job.executor)
         await self._recall_ends(job.name)
         async with self._changing:
-            await self._recall_suspension(job.name)
+            await self._recall_suspensions()
             await self._end(job.name)
             self.jobs[job.name] = job
             self._begin(job.name)
@@ -143,7 +148,7 @@ class Loops:
             if job.name in self._suspended:
                 return
             now = self.ports.clock.now()
-            await self._remember(job.name, Suspension(by=by, at=now))
+            await self._remember(job.name, Suspension(by=by, at=now), by)
             await self._end(job.name)
             running = self.ports.ledger.counts(job.name, now).running
             message = f"{self._suspended[job.name]}; 'scaler job resume {job.name}' ends that"
@@ -161,7 +166,7 @@ class Loops:
         async with self._changing:
             if job.name not in self._suspended:
                 return
-            await self._remember(job.name, None)
+            await self._remember(job.name, None, by)
             self._begin(job.name)
         log.info("job.resumed", job=job.name, by=by)
 
@@ -210,21 +215,23 @@ class Loops:
         ends = [end for state in page.items if (end := End.of(state.execution))]
         self.ports.ledger.recall(job, [end for end in ends if oldest <= end.at < self._began])
 
-    async def _recall_suspension(self, name: str) -> None:
-        kept = await self.ports.store.recall(_key(name))
-        if kept:
-            found = json.loads(kept)
+    async def _recall_suspensions(self) -> None:
+        """Learn once what was suspended, also of jobs that are not declared now."""
+        if self._is_recalled:
+            return
+        kept = json.loads(await self.ports.store.recall(_SUSPENDED) or "{}")
+        for name, found in kept.items():
             self._suspended[name] = Suspension(by=found["by"], at=datetime.fromisoformat(found["at"]))
+        self._is_recalled = True
 
-    async def _remember(self, name: str, suspension: Suspension | None) -> None:
-        text = json.dumps({"by": suspension.by, "at": suspension.at.isoformat()}) if suspension else ""
-        await self.ports.store.remember(_key(name), text)
+    async def _remember(self, name: str, suspension: Suspension | None, by: str) -> None:
+        """Record it together with who asked for it."""
+        after = {key: held for key, held in self._suspended.items() if key != name}
+        if suspension is not None:
+            after[name] = suspension
+        text = json.dumps({key: {"by": held.by, "at": held.at.isoformat()} for key, held in after.items()})
+        action = AuditAction.JOB_SUSPENDED if suspension else AuditAction.JOB_RESUMED
+        entry = AuditEntry(at=self.ports.clock.now(), by=by, action=action, job=name)
+        await self.ports.store.remember(_SUSPENDED, text, by=(entry,))
+        self._suspended = after
         self._last_words.pop(name, None)
-        if suspension is None:
-            self._suspended.pop(name, None)
-        else:
-            self._suspended[name] = suspension
-
-
-def _key(name: str) -> str:
-    return f"suspended/{name}"

@@ -46,8 +46,11 @@ async def test_a_job_is_suspended_and_resumed_and_says_so(
             answers.append((response.status, body["name"], body["properties"]["runningState"]))
         async with client.get("/scaler/jobs/orders") as response:
             live = await response.json()
-        hold = {"by": "api:socket", "at": "2026-11-21T12:00:00.000+00:00"}
-        assert live["suspended"] == (None if word == "resume" else hold)
+        if word == "resume":
+            assert live["suspended"] is None
+        else:
+            assert live["suspended"]["by"].startswith("api:")
+            assert live["suspended"]["at"] == "2026-11-21T12:00:00.000+00:00"
     assert answers == [(200, "orders", "Suspended")] * 2 + [(200, "orders", "Ready")] * 2
     assert control.views["billing"].suspended is None
     async with client.post(f"{job}x/suspend", params={"api-version": "2026-07-01"}) as response:
