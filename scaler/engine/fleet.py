@@ -132,7 +132,7 @@ class Fleet:
         )
         runner = self._runners[execution.id] = Runner(state, ports, self._build)
         try:
-            await runner.run(resumption.adopted, in_launch=resumption.in_launch)
+            await runner.run(resumption.adopted, in_launch=resumption.in_launch, over=resumption.over)
         finally:
             self._runners.pop(execution.id, None)
             self._secrets.pop(execution.id, None)

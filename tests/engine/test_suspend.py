@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from scaler.errors import Conflict, NotFound
+from scaler.model.audit import AuditAction, AuditQuery
 from scaler.model.decision import Occasion, Reason
 from scaler.model.execution import ExecutionStatus
 from scaler.model.job import CatchUp, Container, Job, ScheduleTrigger, Template
@@ -68,6 +69,13 @@ def test_a_suspension_is_a_decision_that_names_who_asked() -> None:
             assert newest.message.startswith("suspended by cli:ann at 20")
             assert before.reason is not Reason.SUSPENDED
             assert engine.job("drain").last_decision == newest
+            await engine.resume("drain", by="api:token")
+            await engine.resume("drain", by="cli:ann")
+            page = await world.store.audit(AuditQuery(job="drain"))
+            assert [(entry.action, entry.by) for entry in page.items] == [
+                (AuditAction.JOB_RESUMED, "api:token"),
+                (AuditAction.JOB_SUSPENDED, "cli:ann"),
+            ]
 
     in_virtual_time(story)
 
