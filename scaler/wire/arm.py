@@ -34,10 +34,13 @@ def job_document(job: Job) -> dict[str, Any]:
     return document
 
 
-def arm_job(job: Job, *, subscription: str, resource_group: str) -> dict[str, Any]:
+def arm_job(
+    job: Job, *, subscription: str, resource_group: str, is_suspended: bool = False
+) -> dict[str, Any]:
     """Write a job as a resource. Its `location` is `local` if its author gave none."""
     document = job_document(job)
-    properties = {"provisioningState": "Succeeded", "runningState": "Ready", **document.get("properties", {})}
+    running = "Suspended" if is_suspended else "Ready"
+    properties = {"provisioningState": "Succeeded", "runningState": running, **document.get("properties", {})}
     return {
         "id": job_id(job.name, subscription, resource_group),
         **document,
