@@ -10,6 +10,7 @@ import click
 
 from scaler.cli import render
 from scaler.cli.complete import complete_job
+from scaler.cli.holding import held_text
 from scaler.cli.options import client_options, connect, wants_json
 
 MOST_KEYS = 20
@@ -22,6 +23,7 @@ _OCCASIONS = {
     "Room": "because a limit of the daemon has room again",
     "Plan": "for a plan only",
     "Schedule": "by its schedule",
+    "Suspend": "when it was suspended",
 }
 
 _REASONS = {
@@ -40,6 +42,7 @@ _REASONS = {
     "FairShare": "the room that is left is other jobs' share",
     "LaunchRate": "the daemon may begin no more executions at this moment",
     "TooLarge": "one execution is larger than a limit of the whole daemon",
+    "Suspended": "the job is suspended",
     "LaunchBackoff": "launches failed lately, and the next try waits a little",
 }
 
@@ -109,7 +112,7 @@ def _outcome(decision: dict[str, Any]) -> str:
 def sentences(decision: dict[str, Any], *, outcome: bool = True) -> Iterator[str]:
     """Explain one decision (as the API writes it), a sentence a line; with or without what was started."""
     yield from (rule_sentence(rule) for rule in decision["rules"])
-    if decision["occasion"] == "Schedule":
+    if decision["occasion"] in ("Schedule", "Suspend"):
         message = str(decision["message"])
         yield f"{message[:1].upper()}{message[1:]}"
         return
@@ -167,6 +170,11 @@ def why(job: str, limit: int) -> None:
     live = client.live_job(job)
     if live["fileFault"]:
         click.echo(f"The last edit of the file was not applied: {live['fileFault']}\n")
+    if live["suspended"]:
+        click.echo(
+            f"Suspended: nothing starts by event, schedule or hand ({held_text(live['suspended'])}); "
+            f"'scaler job resume {live['name']}' ends that.\n"
+        )
     if not decisions:
         click.echo(_silence(live))
     for number, decision in enumerate(decisions):

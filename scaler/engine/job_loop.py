@@ -63,7 +63,7 @@ class LoopPorts:
     pace: Pace
     sources: SourcePorts
     ask: Callable[[Job, int], Reservation]
-    start: Callable[[Job, tuple[Share | None, ...], int, Reservation], Awaitable[None]]
+    start: Callable[[Job, tuple[Share | None, ...], Decision, Reservation], Awaitable[None]]
     settle: Callable[[Job, EventTrigger], Awaitable[None]]
     late: Callable[[float], None]
     recorder: Recorder = field(default_factory=Unrecorded)
@@ -228,7 +228,7 @@ class JobLoop:
                 formula=planned.formula,
             )  # fmt: skip
             self.breaker = breaker.launched(self.breaker, planned.launch)
-            await self._ports.start(self.job, planned.launches, decision_id, room)
+            await self._ports.start(self.job, planned.launches, self._decision, room)
 
     def _repeats(
         self,

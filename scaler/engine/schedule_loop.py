@@ -16,9 +16,9 @@ from datetime import datetime, timedelta
 import structlog
 
 from scaler.engine.capacity import Reservation
-from scaler.model.decision import Bound, Decision, Occasion, Reason
+from scaler.model.decision import Bound, Decision, Occasion, Reason, bare_decision
 from scaler.model.execution import ExecutionState
-from scaler.model.job import Combine, Job, Overlap, ScheduleTrigger, StrategyName
+from scaler.model.job import Job, Overlap, ScheduleTrigger
 from scaler.planning import firing
 from scaler.planning.firing import Turn
 from scaler.planning.schedule import due_between, next_due
@@ -150,12 +150,11 @@ class ScheduleLoop:
     async def _note(
         self, reason: Reason, message: str, now: datetime, *, launch: int = 0, bound: Bound = Bound.NONE
     ) -> int:
-        decision = Decision(
-            job=self.job.name, at=now, occasion=Occasion.SCHEDULE, rules=(), strategy=StrategyName.AUTO,
-            combine=Combine.MAX, min_executions=0, max_executions=0, running=self._ports.live(self.job.name),
-            pending=0, ended_since=0, wanted=launch, waiting=len(self._waiting), launch=launch,
-            bound=bound, reason=reason, formula="none", message=message,
+        said = bare_decision(
+            self.job.name, now, Occasion.SCHEDULE, reason, message,
+            running=self._ports.live(self.job.name), waiting=len(self._waiting), launch=launch,
         )  # fmt: skip
+        decision = replace(said, bound=bound)
         decision_id = await self._ports.store.decide(decision)
         self.last_decision = replace(decision, id=decision_id)
         log.info("job.schedule", job=self.job.name, reason=reason.value, message=message)
