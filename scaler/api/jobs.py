@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from scaler.api.caller import caller
 from scaler.api.errors import ApiError
 from scaler.api.keys import CONTROL, STORE
 from scaler.api.query import json_object
@@ -80,6 +81,6 @@ async def start_job(request: web.Request) -> web.Response:
     job = job_view(request).job
     body = await json_object(request)
     template = None if body is None else _override(body, job)
-    state = await request.app[CONTROL].start(job.name, template)
+    state = await request.app[CONTROL].start(job.name, template, by=caller(request))
     resource = arm_execution(state, job_name=job.name, **scope(request))
     return web.json_response({"id": resource["id"], "name": resource["name"]})

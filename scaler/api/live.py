@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from scaler.api.caller import caller
 from scaler.api.jobs import job_view
 from scaler.api.keys import CONTROL, NOW, STORE, VERSION
 from scaler.api.query import whole_number
@@ -52,5 +53,5 @@ async def counts(request: web.Request) -> web.Response:
 async def reset(request: web.Request) -> web.Response:
     """Forget a job's failures, and answer with the job as it lives then."""
     name = job_view(request).job.name
-    await request.app[CONTROL].reset(name)
+    await request.app[CONTROL].reset(name, by=caller(request))
     return web.json_response(job_body(request.app[CONTROL].job(name)), dumps=dumps)

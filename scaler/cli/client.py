@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 import http.client
 import json
+import os
+import pwd
 import socket
 from collections.abc import Iterator
 from itertools import islice
@@ -63,6 +65,14 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.settimeout(self._answer_s)
 
 
+def _user() -> str:
+    """Name the user as the system knows it; its number where it has no name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def _segment(text: str) -> str:
     if not text:
         raise ConfigError("got an empty name; name a job or an execution")
@@ -99,7 +109,7 @@ class Client:
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
         path = socket_path(self._state_dir)
         connection = UnixConnection(path, connect_s=self._connect_s, answer_s=answer_s)
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "Scaler-Caller": f"cli:{_user()}"}
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             headers["Content-Type"] = "application/json"
@@ -207,6 +217,12 @@ class Client:
         """List a job's latest decisions, newest first."""
         target = f"/scaler/jobs/{_segment(job)}/decisions?limit={limit}"
         return list(self._about_job(job, "GET", target)["value"])
+
+    def audit(self, *, limit: int | None, **query: str) -> Iterator[Any]:
+        """List what was done and by whom, newest first: all, or the first `limit`."""
+        size = {} if limit is None else {"limit": str(min(limit, 1000))}
+        target = f"/scaler/audit?{urlencode(query | size)}"
+        return islice(self._pages(target), limit)
 
     def counts(self, job: str) -> Any:
         """Give the number of a job's executions by status."""

@@ -118,7 +118,7 @@ def stop(job: str, execution: str) -> None:
         render.print_json(item)
         return
     status = item["properties"]["status"]
-    if status in ("Succeeded", "Failed", "Stopped"):
+    if status in ("Succeeded", "Failed", "Stopped", "Unknown"):
         click.echo(f"{item['name']}: already {status}")
     else:
         click.echo(f"{item['name']}: stop requested")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.3
 """How often `--wait` looks."""
 
-FINAL = frozenset({"Succeeded", "Failed", "Stopped"})
+FINAL = frozenset({"Succeeded", "Failed", "Stopped", "Unknown"})
 _OVERRIDABLE = ("name", "image", "command", "args", "env", "resources")
 
 

@@ -72,6 +72,15 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """Where decisions are recorded: at most `keep` older files of `max_bytes` each beside `file`."""
+
+    file: Path
+    max_bytes: int = 64 << 20
+    keep: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of it. `listen` None: only the socket in `state_dir`. `executors`: plain values by executor."""
 
@@ -81,6 +90,7 @@ class Settings:
     history: History = History()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+    trace: TraceSettings | None = None
 
 
 def load_settings(
@@ -228,6 +238,10 @@ def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings
         host, port = split_address(wire.listen.address)
         listen = Listen(host=host, port=port, token=token)
     limits = wire.limits
+    trace = None
+    if wire.trace is not None:
+        file = Path(os.path.normpath(os.path.join(folder, wire.trace.file)))
+        trace = TraceSettings(file=file, max_bytes=wire.trace.max_bytes, keep=wire.trace.keep)
     return Settings(
         state_dir=Path(os.path.normpath(os.path.join(folder, wire.state_dir))),
         listen=listen,
@@ -241,4 +255,5 @@ def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings
             stop_grace=timedelta(seconds=limits.stop_grace),
         ),
         log=LogSettings(level=wire.log.level, format=wire.log.format),
+        trace=trace,
     )

@@ -109,6 +109,17 @@ class LogWire(WireModel):
     """`console` for people, `json` for machines."""
 
 
+class TraceWire(WireModel):
+    """A record of what each decision was made on, for `scaler simulate`."""
+
+    file: Word
+    """Where to, relative to this file; older ones lie beside it as `FILE.1`, `FILE.2` …"""
+    max_bytes: Annotated[int, Field(ge=65_536, le=1 << 40)] = 64 << 20
+    """Size at which a new file is begun, bytes."""
+    keep: Annotated[int, Field(ge=0, le=100)] = 3
+    """Older files that are kept."""
+
+
 class SettingsWire(WireModel):
     """The settings file of the daemon."""
 
@@ -124,3 +135,5 @@ class SettingsWire(WireModel):
     """Times that bound the daemon's own work."""
     log: LogWire = LogWire()
     """What is logged, and how."""
+    trace: TraceWire | None = None
+    """Where decisions are recorded for `scaler simulate`; without it, nowhere."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -22,15 +22,18 @@ from scaler.engine.ticker import Ticker
 from scaler.model.decision import Decision, Occasion
 from scaler.model.execution import ExecutionState, ExecutionStatus
 from scaler.model.job import EventTrigger, Job
-from scaler.model.replica import ReplicaStatus
+from scaler.model.replica import Fault
 from scaler.model.sample import PollFailure, Sample
 from scaler.model.share import Share
 from scaler.planning import breaker
 from scaler.planning.counts import Counts
-from scaler.planning.plan import RuleReading, plan
+from scaler.planning.decide import Inputs, decide
+from scaler.planning.plan import RuleReading
+from scaler.planning.retries import fault_of, is_failure
 from scaler.planning.takings import Takings, observe
 from scaler.ports.clock import Clock
 from scaler.ports.store import Store
+from scaler.ports.trace import Recorder, Unrecorded
 
 log = structlog.get_logger("scaler")
 
@@ -59,6 +62,7 @@ class LoopPorts:
     start: Callable[[Job, tuple[Share | None, ...], int], Awaitable[None]]
     settle: Callable[[Job, EventTrigger], Awaitable[None]]
     late: Callable[[float], None]
+    recorder: Recorder = field(default_factory=Unrecorded)
 
 
 class JobLoop:
@@ -114,13 +118,16 @@ class JobLoop:
         if execution.status is ExecutionStatus.SUCCEEDED:
             self.breaker = breaker.succeeded(self.breaker, now)
             self._refusals, self._hold_until = 0, None
-        if execution.status is not ExecutionStatus.FAILED:
+        failed = [r for r in state.replicas if is_failure(r)]
+        if execution.status not in (ExecutionStatus.FAILED, ExecutionStatus.UNKNOWN) or not failed:
             return
-        if any(r.status is ReplicaStatus.FAILED and r.handle is None for r in state.replicas):
+        if failed[-1].handle is None:
             self._refusals += 1
             pause = min(2.0**self._refusals, self._ports.limits.backoff_most_s)
             self._hold_until = now + timedelta(seconds=pause)
             return
+        if fault_of(failed[-1]) is Fault.INFRA:
+            return  # no message is to blame
         began = execution.started_at or execution.created_at
         self.breaker = breaker.failed(self.breaker, now, (execution.ended_at or now) - began)
 
@@ -169,7 +176,9 @@ class JobLoop:
 
     async def _evaluate(self, sources: list[RuleSource], occasion: Occasion, ticker: Ticker) -> None:
         """Read every rule, decide, note, start. Nothing awaits between counting and deciding."""
+        began = self._ports.clock.monotonic()
         readings = await self._read(sources)
+        read_s = self._ports.clock.monotonic() - began
         now = self._ports.clock.now()
         self.next_poll = now + timedelta(seconds=max(0.0, ticker.due - self._ports.clock.monotonic()))
         counts = self._ports.ledger.counts(self.job.name, now)
@@ -178,14 +187,18 @@ class JobLoop:
         self.breaker = breaker.at(self.breaker, now)
         if self._repeats(readings, counts, now, occasion, hold):
             return
-        planned = plan(self._trigger, readings, counts, now, hold=hold)
-        planned = breaker.brake(planned, self.breaker, now)
+        inputs = Inputs(
+            job=self.job.name, generation=self.job.generation, trigger=self._trigger, readings=readings,
+            counts=counts, at=now, occasion=occasion, hold=hold, breaker=self.breaker,
+        )  # fmt: skip
+        planned = decide(inputs)
         decision = planned.decision(
             job=self.job.name, trigger=self._trigger, counts=counts, at=now, occasion=occasion
         )
         self._decision, self._decided_at = decision, None
         decision_id = await self._ports.store.decide(decision)
         self._decision = replace(decision, id=decision_id)
+        self._ports.recorder.decided(inputs, planned, decision_id=decision_id, read_s=read_s)
         if planned.launch:
             self._idle = None
             log.info(

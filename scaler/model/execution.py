@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from scaler.model.job import Template
-from scaler.model.replica import Replica
+from scaler.model.replica import Fault, Replica
 from scaler.model.share import Share
 
 
@@ -31,7 +31,9 @@ class ExecutionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-FINAL = frozenset({ExecutionStatus.SUCCEEDED, ExecutionStatus.FAILED, ExecutionStatus.STOPPED})
+FINAL = frozenset(
+    {ExecutionStatus.SUCCEEDED, ExecutionStatus.FAILED, ExecutionStatus.STOPPED, ExecutionStatus.UNKNOWN}
+)
 
 LEGAL: dict[ExecutionStatus, frozenset[ExecutionStatus]] = {
     ExecutionStatus.PROCESSING: frozenset({ExecutionStatus.RUNNING}) | FINAL,
@@ -39,18 +41,35 @@ LEGAL: dict[ExecutionStatus, frozenset[ExecutionStatus]] = {
     ExecutionStatus.SUCCEEDED: frozenset(),
     ExecutionStatus.FAILED: frozenset(),
     ExecutionStatus.STOPPED: frozenset(),
+    ExecutionStatus.UNKNOWN: frozenset(),
 }
-"""Which status may follow which. `Degraded` and `Unknown` are words for the platform's own trouble: the
-service answers them, this engine never needs them."""
+"""Which status may follow which. `Unknown` ends what nobody can tell the outcome of. `Degraded` is a word of
+the service for its own trouble: this engine never needs it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """Who or what started an execution.
+
+    Attributes:
+        kind: which sort of trigger it was.
+        by: the rule whose reading asked for it, `schedule`, or the caller's identity.
+        reading: what that rule read; None where no rule was asked.
+    """
+
+    kind: Cause
+    by: str
+    reading: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How an execution will end, once its last replica is gone."""
+    """How an execution will end, once its last replica is gone. `fault`: whose trouble made it fail, if any's."""
 
     status: ExecutionStatus
     reason: str
     message: str
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +78,8 @@ class Execution:
 
     `verdict` is set as soon as the outcome is certain; `status` becomes final only when every replica has
     ended, so that "final" always means "nothing of it runs". `share` is the part of the source that it was
-    handed, as it was when the execution was begun; None if it may take from all of it.
+    handed, as it was when the execution was begun; None if it may take from all of it. `trigger` tells who
+    started it and `template_hash` names its snapshot; None in records of releases that did not keep them.
     """
 
     id: str
@@ -81,6 +101,8 @@ class Execution:
     message: str = ""
     decision_id: int | None = None
     share: Share | None = None
+    trigger: Trigger | None = None
+    template_hash: str | None = None
 
     @property
     def is_final(self) -> bool:

@@ -27,6 +27,21 @@ FINAL_REPLICA = frozenset(
 )
 
 
+class Fault(StrEnum):
+    """Whose trouble ended a replica: that of what the job's author wrote, or of what runs it."""
+
+    APP = "app"
+    INFRA = "infra"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a replica used over its life. None means "not known", which is never zero."""
+
+    cpu_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaHandle:
     """How an executor finds a replica again, also after a restart of the daemon. `token` is opaque."""
@@ -45,6 +60,10 @@ class ReplicaExit:
         message: more for people, or empty.
         log_lost: text that says why the log could not be kept, or None.
         at: when the backend saw it end, by its own clock; None if it does not tell.
+        fault: whose trouble it was; None if the executor leaves it to `planning/failures.py`, which tells it
+            by code and reason.
+        usage: what it used.
+        image_digest: the image that it truly ran, `sha256:…`; None where there is none or it is not known.
     """
 
     code: int | None
@@ -52,6 +71,9 @@ class ReplicaExit:
     message: str = ""
     log_lost: str | None = None
     at: datetime | None = None
+    fault: Fault | None = None
+    usage: Usage = Usage()
+    image_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +118,23 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """The record of one replica. `attempt` counts from 1 over the execution; `ordinal` is its slot from 0."""
+    """The record of one replica.
+
+    Attributes:
+        ordinal: its slot, from 0.
+        attempt: counts the replicas of its slot, from 1.
+        created_at: when it was decided and recorded.
+        not_before: when it may be launched at the earliest, if its predecessors failed.
+        launched_at: when the executor was asked for it.
+        started_at: when the executor said that it runs.
+        ended_at: when it ended.
+        removed_at: when its remains were removed.
+        fault: whose trouble ended it; None while it lives, and if nothing went wrong.
+        usage: what it used, told at its end.
+        image_digest: the image that it truly ran.
+
+    Moments are None until they come, and in records of releases that did not keep them.
+    """
 
     id: str
     execution_id: str
@@ -104,13 +142,20 @@ class Replica:
     attempt: int
     status: ReplicaStatus = ReplicaStatus.PENDING
     handle: ReplicaHandle | None = None
+    created_at: datetime | None = None
+    not_before: datetime | None = None
+    launched_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    removed_at: datetime | None = None
     exit_code: int | None = None
     reason: str = ""
     message: str = ""
     timed_out: bool = False
     removed: bool = False
+    fault: Fault | None = None
+    usage: Usage = Usage()
+    image_digest: str | None = None
 
     @property
     def is_final(self) -> bool:

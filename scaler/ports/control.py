@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from scaler.model.decision import Decision
 from scaler.model.execution import ExecutionState
 from scaler.model.job import Job, Template
 from scaler.model.replica import Health
+
+SOMEBODY: Final = "somebody"
+"""Who asked, where nothing better is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,11 @@ class EngineHealth:
 
 
 class JobControl(Protocol):
-    """Commands and the live view; implemented by the engine's supervisor."""
+    """Commands and the live view; implemented by the engine's supervisor.
+
+    `by` names who asks: `cli:USER`, `api:socket`, `api:token`; it is told where the
+    effect is told, and it is in the audit before the effect.
+    """
 
     def jobs(self) -> tuple[JobView, ...]:
         """List all jobs by name."""
@@ -74,7 +81,7 @@ class JobControl(Protocol):
         """
         ...
 
-    async def start(self, job: str, template: Template | None) -> ExecutionState:
+    async def start(self, job: str, template: Template | None, *, by: str = SOMEBODY) -> ExecutionState:
         """Start one execution by hand, durably recorded when this returns; `template` replaces the job's.
 
         Raises:
@@ -82,15 +89,15 @@ class JobControl(Protocol):
         """
         ...
 
-    async def stop(self, job: str, execution_id: str) -> ExecutionState:
-        """Ask an execution to stop; one that has ended is left as it is.
+    async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
+        """Ask an execution to stop; one that has ended is left as it is. Its verdict says `stopped by ...`.
 
         Raises:
             NotFound: no such job or execution.
         """
         ...
 
-    async def reset(self, job: str) -> None:
+    async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
         """Forget a job's failures: what the breaker holds back may be tried at once.
 
         Raises:

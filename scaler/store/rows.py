@@ -15,9 +15,9 @@ from pydantic import TypeAdapter
 
 from scaler.errors import StoreError
 from scaler.model.decision import Decision
-from scaler.model.execution import Cause, Execution, ExecutionState, ExecutionStatus, Verdict
+from scaler.model.execution import Cause, Execution, ExecutionState, ExecutionStatus, Trigger, Verdict
 from scaler.model.job import Template
-from scaler.model.replica import Replica, ReplicaHandle, ReplicaStatus
+from scaler.model.replica import Fault, Replica, ReplicaHandle, ReplicaStatus, Usage
 from scaler.model.share import Share
 
 Row = dict[str, Any]
@@ -28,7 +28,8 @@ _SHARE = TypeAdapter(Share)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def _time_text(moment: datetime | None) -> str | None:
+def time_text(moment: datetime | None) -> str | None:
+    """Write a moment as UTC text of one width, which sorts as time does; None stays None."""
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -38,7 +39,7 @@ def _time(text: str | None) -> datetime | None:
 
 def execution_row(execution: Execution) -> Row:
     """Write an execution down, without its replicas."""
-    verdict, share = execution.verdict, execution.share
+    verdict, share, trigger = execution.verdict, execution.share, execution.trigger
     return {
         "id": execution.id,
         "job": execution.job,
@@ -50,15 +51,18 @@ def execution_row(execution: Execution) -> Row:
         "replica_retry_limit": execution.replica_retry_limit,
         "parallelism": execution.parallelism,
         "replica_completion_count": execution.replica_completion_count,
-        "created_at": _time_text(execution.created_at),
+        "created_at": time_text(execution.created_at),
         "status": execution.status.value,
-        "started_at": _time_text(execution.started_at),
-        "ended_at": _time_text(execution.ended_at),
+        "started_at": time_text(execution.started_at),
+        "ended_at": time_text(execution.ended_at),
         "verdict": None if verdict is None else _VERDICT.dump_json(verdict).decode(),
         "reason": execution.reason,
         "message": execution.message,
         "decision_id": execution.decision_id,
         "share": None if share is None else _SHARE.dump_json(share).decode(),
+        "trigger_by": None if trigger is None else trigger.by,
+        "trigger_reading": None if trigger is None else trigger.reading,
+        "template_hash": execution.template_hash,
     }
 
 
@@ -78,13 +82,21 @@ def _replica_row(replica: Replica, position: int) -> Row:
         "status": replica.status.value,
         "handle_executor": None if handle is None else handle.executor,
         "handle_token": None if handle is None else handle.token,
-        "started_at": _time_text(replica.started_at),
-        "ended_at": _time_text(replica.ended_at),
+        "created_at": time_text(replica.created_at),
+        "not_before": time_text(replica.not_before),
+        "launched_at": time_text(replica.launched_at),
+        "started_at": time_text(replica.started_at),
+        "ended_at": time_text(replica.ended_at),
+        "removed_at": time_text(replica.removed_at),
         "exit_code": replica.exit_code,
         "reason": replica.reason,
         "message": replica.message,
         "timed_out": replica.timed_out,
         "removed": replica.removed,
+        "fault": None if replica.fault is None else replica.fault.value,
+        "cpu_seconds": replica.usage.cpu_seconds,
+        "peak_memory_bytes": replica.usage.peak_memory_bytes,
+        "image_digest": replica.image_digest,
     }
 
 
@@ -127,7 +139,15 @@ def _execution(row: sqlite3.Row) -> Execution:
         message=row["message"],
         decision_id=row["decision_id"],
         share=None if row["share"] is None else _SHARE.validate_json(row["share"]),
+        trigger=_trigger(row),
+        template_hash=row["template_hash"],
     )
+
+
+def _trigger(row: sqlite3.Row) -> Trigger | None:
+    if row["trigger_by"] is None:
+        return None
+    return Trigger(kind=Cause(row["cause"]), by=row["trigger_by"], reading=row["trigger_reading"])
 
 
 def _replica(row: sqlite3.Row) -> Replica:
@@ -139,20 +159,27 @@ def _replica(row: sqlite3.Row) -> Replica:
         attempt=row["r_attempt"],
         status=ReplicaStatus(row["r_status"]),
         handle=None if executor is None else ReplicaHandle(executor=executor, token=token),
+        created_at=_time(row["r_created_at"]),
+        not_before=_time(row["r_not_before"]),
+        launched_at=_time(row["r_launched_at"]),
         started_at=_time(row["r_started_at"]),
         ended_at=_time(row["r_ended_at"]),
+        removed_at=_time(row["r_removed_at"]),
         exit_code=row["r_exit_code"],
         reason=row["r_reason"],
         message=row["r_message"],
         timed_out=bool(row["r_timed_out"]),
         removed=bool(row["r_removed"]),
+        fault=None if row["r_fault"] is None else Fault(row["r_fault"]),
+        usage=Usage(cpu_seconds=row["r_cpu_seconds"], peak_memory_bytes=row["r_peak_memory_bytes"]),
+        image_digest=row["r_image_digest"],
     )
 
 
 def decision_row(decision: Decision) -> Row:
     """Write a decision down; its id is the row's."""
     body = _DECISION.dump_json(replace(decision, id=None)).decode()
-    return {"job": decision.job, "at": _time_text(decision.at), "body": body}
+    return {"job": decision.job, "at": time_text(decision.at), "body": body}
 
 
 def read_decision(row: sqlite3.Row) -> Decision:
@@ -167,9 +194,9 @@ def read_decision(row: sqlite3.Row) -> Decision:
         raise StoreError(f"recorded decision {row['id']} cannot be read: {exc}") from exc
 
 
-def cursor_behind(row: sqlite3.Row) -> str:
-    """Make the cursor that goes on behind an execution."""
-    return base64.urlsafe_b64encode(f"{row['created_at']}|{row['seq']}".encode()).decode().rstrip("=")
+def cursor_behind(moment: str, number: int) -> str:
+    """Make the cursor that goes on behind a row, by its time and its number."""
+    return base64.urlsafe_b64encode(f"{moment}|{number}".encode()).decode().rstrip("=")
 
 
 def read_cursor(cursor: str | None) -> Row:

@@ -20,7 +20,16 @@ import pytest
 
 from scaler.errors import StoreError
 from scaler.model.decision import Bound, Decision, Occasion, Reason, RuleVerdict
-from scaler.model.execution import FINAL, LEGAL, Cause, Execution, ExecutionState, ExecutionStatus, Verdict
+from scaler.model.execution import (
+    FINAL,
+    LEGAL,
+    Cause,
+    Execution,
+    ExecutionState,
+    ExecutionStatus,
+    Trigger,
+    Verdict,
+)
 from scaler.model.job import (
     Combine,
     Container,
@@ -32,7 +41,7 @@ from scaler.model.job import (
     StrategyName,
     Template,
 )
-from scaler.model.replica import Replica, ReplicaHandle, ReplicaStatus
+from scaler.model.replica import Fault, Replica, ReplicaHandle, ReplicaStatus, Usage
 from scaler.model.share import Share
 from scaler.ports.store import Store
 
@@ -69,8 +78,20 @@ def make_state(name: str, *, job: str = "invoices", at: int = 0, replicas: int =
         created_at=START + timedelta(seconds=at),
         decision_id=17,
         share=Share(key="orders/3", value=2.5, env=(("PARTITION", "3"), ("TOPIC", "orders"))),
+        trigger=Trigger(kind=Cause.EVENT, by="orders", reading=7.5),
+        template_hash="sha256:5f70",
     )
-    fresh = tuple(Replica(id=f"{name}-{n}", execution_id=name, ordinal=n, attempt=1) for n in range(replicas))
+    fresh = tuple(
+        Replica(
+            id=f"{name}-{n}",
+            execution_id=name,
+            ordinal=n,
+            attempt=1,
+            created_at=execution.created_at,
+            not_before=execution.created_at + timedelta(milliseconds=200),
+        )
+        for n in range(replicas)
+    )
     return ExecutionState(execution=execution, replicas=fresh)
 
 
@@ -82,7 +103,7 @@ def ended(state: ExecutionState, status: ExecutionStatus, *, removed: bool = Tru
         status=status,
         started_at=later,
         ended_at=later + timedelta(seconds=5),
-        verdict=Verdict(status=status, reason="Why", message="because"),
+        verdict=Verdict(status=status, reason="Why", message="because", fault=Fault.APP),
         reason="Why",
         message="because",
     )
@@ -98,6 +119,11 @@ def ended(state: ExecutionState, status: ExecutionStatus, *, removed: bool = Tru
             message="ended by SIGTERM",
             timed_out=True,
             removed=removed,
+            launched_at=later - timedelta(milliseconds=250),
+            removed_at=later + timedelta(seconds=6) if removed else None,
+            fault=Fault.APP,
+            usage=Usage(cpu_seconds=1.25, peak_memory_bytes=5 << 20),
+            image_digest="sha256:0a1b",
         )
         for one in state.replicas
     )

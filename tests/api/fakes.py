@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from scaler.errors import NotFound
+from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Bound, Decision, Occasion, Reason, RuleVerdict
 from scaler.model.execution import FINAL, Cause, Execution, ExecutionState, ExecutionStatus
 from scaler.model.job import (
@@ -24,7 +25,7 @@ from scaler.model.job import (
 )
 from scaler.model.names import manual_execution_name
 from scaler.model.replica import Health, Replica, ReplicaStatus
-from scaler.ports.control import Condition, EngineHealth, JobView
+from scaler.ports.control import SOMEBODY, Condition, EngineHealth, JobView
 from scaler.ports.store import Page
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -147,6 +148,8 @@ class FakeStore:
     def __init__(self) -> None:
         self.states: list[ExecutionState] = []
         self.made: list[Decision] = []
+        self.entries: list[AuditEntry] = []
+        self.asked: AuditQuery | None = None
         self.error: Exception | None = None
 
     def _of(self, job: str) -> list[ExecutionState]:
@@ -173,6 +176,13 @@ class FakeStore:
     async def decisions(self, job: str, *, limit: int = 50) -> tuple[Decision, ...]:
         return tuple(decision for decision in self.made if decision.job == job)[:limit]
 
+    async def audit(self, query: AuditQuery, *, limit: int = 100, cursor: str | None = None) -> AuditPage:
+        self.asked = query
+        start = int(cursor or 0)
+        rest = len(self.entries) > start + limit
+        items = tuple(self.entries[start : start + limit])
+        return AuditPage(items=items, cursor=str(start + limit) if rest else None)
+
     async def status_counts(self, job: str) -> dict[ExecutionStatus, int]:
         counts: dict[ExecutionStatus, int] = {}
         for state in self._of(job):
@@ -189,6 +199,7 @@ class FakeControl:
     started: list[tuple[str, Template | None]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     resets: list[str] = field(default_factory=list)
+    callers: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=lambda: ["one", "two", "three"])
     follow_until: asyncio.Event = field(default_factory=asyncio.Event)
     log_error: Exception | None = None
@@ -213,16 +224,19 @@ class FakeControl:
             raise NotFound(f"no job '{name}'")
         return self.views[name.lower()]
 
-    async def start(self, job: str, template: Template | None) -> ExecutionState:
+    async def start(self, job: str, template: Template | None, *, by: str = SOMEBODY) -> ExecutionState:
+        self.callers.append(by)
         self.started.append((job, template))
         state = make_state(manual_execution_name(job), job=job, status=self.outcome)
         self.store.states.insert(0, state)
         return state
 
-    async def reset(self, job: str) -> None:
+    async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
+        self.callers.append(by)
         self.resets.append(job)
 
-    async def stop(self, job: str, execution_id: str) -> ExecutionState:
+    async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
+        self.callers.append(by)
         state = await self.store.execution(job, execution_id)
         if state is None:
             raise NotFound(f"no execution '{execution_id}'")

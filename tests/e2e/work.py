@@ -20,7 +20,7 @@ from tests.infra.results import Drain, drain_azure_queue, drain_rabbitmq, drain_
 from tests.infra.service_bus import SUBSCRIPTION, ServiceBus
 
 T = TypeVar("T")
-FINAL = frozenset({"Succeeded", "Failed", "Stopped"})
+FINAL = frozenset({"Succeeded", "Failed", "Stopped", "Unknown"})
 JOB_LABEL = "io.scaler.job"
 
 

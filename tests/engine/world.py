@@ -31,6 +31,7 @@ from scaler.model.job import (
 )
 from scaler.model.secret import Secret
 from scaler.ports.scaler import AnyScalerType
+from scaler.ports.trace import Recorder, Unrecorded
 from scaler.testing import fake_queue, fake_topic
 from scaler.testing.crash_points import CrashPoints, Killed
 from scaler.testing.fake_queue import FakeQueue, FakeScaler
@@ -159,6 +160,7 @@ class World:
         self.store = MemoryStore()
         self.limits = Limits()
         self.resolve: Resolve = resolve
+        self.recorder: Recorder = Unrecorded()
 
     @asynccontextmanager
     async def engine(
@@ -185,6 +187,7 @@ class World:
                     resolve=self.resolve,
                     instance="test",
                     limits=self.limits,
+                    recorder=self.recorder,
                 )
             )
             serving = asyncio.get_running_loop().create_task(supervisor.serve())

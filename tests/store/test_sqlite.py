@@ -10,11 +10,13 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scaler.errors import StoreError
 from scaler.model.execution import ExecutionState, ExecutionStatus
+from scaler.model.replica import Usage
 from scaler.store import SqliteStore, open_store, rows
 from scaler.store.opening import load_migrations, load_queries
 from scaler.testing.store_contract import ended, make_decision, make_state
@@ -237,30 +239,49 @@ async def test_a_row_that_no_release_wrote_is_an_error(store: SqliteStore) -> No
         await store.execution("invoices", "a")
 
 
-async def test_records_of_an_older_schema_are_taken_over(path: Path) -> None:
-    """A file as the first release wrote it: its executions have no share, new ones may."""
+def _write_as_of(path: Path, schema: int, state: ExecutionState) -> None:
+    """Write a file as the release with that schema did: what later ones added has no column yet."""
+
+    def insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
+        known = [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
+        names = [name for name in row if name in known]
+        marks = ", ".join(f":{name}" for name in names)
+        connection.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", row)
+
     path.parent.mkdir()
-    (_, first), *_ = load_migrations()
-    row = rows.execution_row(make_state("old", replicas=0).execution)
-    del row["share"]
     with sqlite3.connect(path) as connection:
-        connection.executescript(f"{first}\nPRAGMA user_version = 1;")
-        names = ", ".join(row)
-        marks = ", ".join(f":{name}" for name in row)
-        connection.execute(f"INSERT INTO executions ({names}) VALUES ({marks})", row)
+        for number, script in load_migrations()[:schema]:
+            connection.executescript(f"{script}\nPRAGMA user_version = {number};")
+        insert(connection, "executions", rows.execution_row(state.execution))
+        for row in rows.replica_rows(state):
+            insert(connection, "replicas", row)
     connection.close()
+
+
+@pytest.mark.parametrize("schema", range(1, NEWEST))
+async def test_records_of_an_older_schema_are_taken_over(path: Path, schema: int) -> None:
+    """What an older release did not keep is not known; what it kept is still there, and new records are whole."""
+    _write_as_of(path, schema, ended(make_state("old"), ExecutionStatus.FAILED))
     async with open_store(path) as store:
         old = await store.execution("invoices", "old")
         await store.begin((make_state("new"),))
         new = await store.execution("invoices", "new")
     assert old is not None
-    assert new is not None
-    assert (old.execution.id, old.execution.share) == ("old", None)
-    assert new.execution.share == make_state("new").execution.share
+    assert (old.execution.id, old.execution.status, old.execution.reason) == ("old", "Failed", "Why")
+    assert [(r.exit_code, r.reason, r.removed) for r in old.replicas] == [(143, "Signaled", True)]
+    assert new == make_state("new")
+    if schema < 2:
+        assert old.execution.share is None
+    if schema < 3:
+        assert (old.execution.trigger, old.execution.template_hash) == (None, None)
+        assert [(r.fault, r.usage, r.created_at, r.removed_at) for r in old.replicas] == [
+            (None, Usage(), None, None)
+        ]
 
 
-def test_migrations_are_numbered_without_a_gap() -> None:
-    assert [number for number, _ in load_migrations()] == list(range(1, len(load_migrations()) + 1))
+def test_no_number_of_a_migration_is_given_twice() -> None:
+    numbers = [number for number, _ in load_migrations()]
+    assert (numbers[0], numbers) == (1, sorted(set(numbers)))
 
 
 # growth

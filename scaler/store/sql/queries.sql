@@ -4,11 +4,11 @@
 INSERT INTO executions (
     id, job, generation, cause, template, executor, replica_timeout_us, replica_retry_limit, parallelism,
     replica_completion_count, created_at, status, started_at, ended_at, verdict, reason, message, decision_id,
-    share
+    share, trigger_by, trigger_reading, template_hash
 ) VALUES (
     :id, :job, :generation, :cause, :template, :executor, :replica_timeout_us, :replica_retry_limit,
     :parallelism, :replica_completion_count, :created_at, :status, :started_at, :ended_at, :verdict, :reason,
-    :message, :decision_id, :share
+    :message, :decision_id, :share, :trigger_by, :trigger_reading, :template_hash
 );
 
 -- name: update_execution
@@ -19,18 +19,23 @@ WHERE id = :id;
 
 -- name: upsert_replica
 INSERT INTO replicas (
-    id, execution_id, position, ordinal, attempt, status, handle_executor, handle_token, started_at, ended_at,
-    exit_code, reason, message, timed_out, removed
+    id, execution_id, position, ordinal, attempt, status, handle_executor, handle_token, created_at, not_before,
+    launched_at, started_at, ended_at, removed_at, exit_code, reason, message, timed_out, removed, fault,
+    cpu_seconds, peak_memory_bytes, image_digest
 ) VALUES (
-    :id, :execution_id, :position, :ordinal, :attempt, :status, :handle_executor, :handle_token, :started_at,
-    :ended_at, :exit_code, :reason, :message, :timed_out, :removed
+    :id, :execution_id, :position, :ordinal, :attempt, :status, :handle_executor, :handle_token, :created_at,
+    :not_before, :launched_at, :started_at, :ended_at, :removed_at, :exit_code, :reason, :message, :timed_out,
+    :removed, :fault, :cpu_seconds, :peak_memory_bytes, :image_digest
 )
 ON CONFLICT (id) DO UPDATE
 SET position = excluded.position, ordinal = excluded.ordinal, attempt = excluded.attempt,
     status = excluded.status, handle_executor = excluded.handle_executor, handle_token = excluded.handle_token,
-    started_at = excluded.started_at, ended_at = excluded.ended_at, exit_code = excluded.exit_code,
-    reason = excluded.reason, message = excluded.message, timed_out = excluded.timed_out,
-    removed = excluded.removed;
+    created_at = excluded.created_at, not_before = excluded.not_before, launched_at = excluded.launched_at,
+    started_at = excluded.started_at, ended_at = excluded.ended_at, removed_at = excluded.removed_at,
+    exit_code = excluded.exit_code, reason = excluded.reason, message = excluded.message,
+    timed_out = excluded.timed_out, removed = excluded.removed, fault = excluded.fault,
+    cpu_seconds = excluded.cpu_seconds, peak_memory_bytes = excluded.peak_memory_bytes,
+    image_digest = excluded.image_digest;
 
 -- name: find_status
 SELECT status FROM executions WHERE id = :id AND job = :job;
@@ -55,7 +60,7 @@ ORDER BY e.created_at DESC, e.seq DESC, r.r_position;
 SELECT * FROM (
     SELECT * FROM executions
     WHERE id IN (
-        SELECT id FROM executions WHERE status NOT IN ('Succeeded', 'Failed', 'Stopped')
+        SELECT id FROM executions WHERE status NOT IN ('Succeeded', 'Failed', 'Stopped', 'Unknown')
         UNION SELECT execution_id FROM replicas WHERE removed = 0
     )
 ) AS e LEFT JOIN replica_rows AS r ON r.r_execution_id = e.id
@@ -73,7 +78,7 @@ SELECT id, body FROM decisions WHERE job = :job ORDER BY id DESC LIMIT :limit;
 -- name: doomed_executions
 SELECT id FROM (
     SELECT id, row_number() OVER (PARTITION BY job ORDER BY created_at DESC, seq DESC) AS age
-    FROM executions WHERE status IN ('Succeeded', 'Failed', 'Stopped')
+    FROM executions WHERE status IN ('Succeeded', 'Failed', 'Stopped', 'Unknown')
 ) AS e
 WHERE age > :keep
     AND NOT EXISTS (SELECT 1 FROM replicas AS r WHERE r.execution_id = e.id AND r.removed = 0);
