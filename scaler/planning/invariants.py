@@ -15,7 +15,8 @@ from enum import StrEnum
 from scaler.model.decision import Decision, Occasion
 from scaler.model.execution import Cause, Execution, ExecutionState, ExecutionStatus
 from scaler.model.job import Combine
-from scaler.model.replica import OwnedReplica, Replica, ReplicaStatus
+from scaler.model.replica import Fault, OwnedReplica, Replica, ReplicaStatus
+from scaler.planning.retries import INFRA_RESTARTS, failures
 
 
 class Promise(StrEnum):
@@ -100,14 +101,14 @@ def agreed(first: Iterable[Violation], second: Iterable[Violation]) -> tuple[Vio
 
 def _above_max(look: Look, doubtful: Spans) -> Iterator[Violation]:
     """Count, whenever an event execution was begun, those that had not ended; for what its decision allowed."""
-    decisions = {one.id: one for one in look.decisions if one.id is not None}
+    decisions = {one.id: one for one in look.decisions}
     by_job: dict[str, list[Execution]] = {}
     for state in look.states:
         if state.execution.cause is Cause.EVENT:
             by_job.setdefault(state.execution.job, []).append(state.execution)
     for executions in by_job.values():
         for began, live in _live_at_begin(executions):
-            decision = decisions.get(began.decision_id)
+            decision = decisions.get(began.decision_id) if began.decision_id is not None else None
             if decision is None or _touches(doubtful, began.created_at, began.created_at):
                 continue
             if live > decision.max_executions:
@@ -199,12 +200,14 @@ def _replica_outcome(replica: Replica) -> Iterator[Violation]:
 
 
 def _attempts(state: ExecutionState) -> Iterator[Violation]:
-    """Each replica beyond the completions replaces one that failed, and no failure beyond the limit is replaced."""
+    """Each replica beyond the completions replaces one that failed, and none beyond a budget is replaced."""
     execution = state.execution
-    most = execution.replica_completion_count + execution.replica_retry_limit
+    by_app = min(len(failures(state.replicas, Fault.APP)), execution.replica_retry_limit)
+    by_infra = min(len(failures(state.replicas, Fault.INFRA)), INFRA_RESTARTS)
+    most = execution.replica_completion_count + by_app + by_infra
     if len(state.replicas) > most:
-        text = f"{len(state.replicas)} replicas; {execution.replica_completion_count} completions and "
-        text += f"{execution.replica_retry_limit} retries allow {most}"
+        text = f"{len(state.replicas)} replicas; {execution.replica_completion_count} completions, "
+        text += f"{by_app} retries and {by_infra} restarts allow {most}"
         yield Violation(promise=Promise.ATTEMPTS, subject=execution.id, message=text)
 
 

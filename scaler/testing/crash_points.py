@@ -12,11 +12,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-WRITES = ("begin", "apply", "decide", "prune", "remember")
+from scaler.ports.executor import Executor
+from scaler.ports.store import Store, StoreReader
+
+_STORE_READS = frozenset({"unfinished", "recall"})
+
+
+def _methods(port: type) -> frozenset[str]:
+    return frozenset(name for name in vars(port) if not name.startswith("_"))
+
+
+WRITES = _methods(Store) - _methods(StoreReader) - _STORE_READS
 """Methods of the store that change what is recorded; the others only read, and reading leaves no trace."""
 
-CALLS = ("launch", "wait", "stop", "remove", "owned")
-"""Methods of an executor that the engine awaits while executions are under way."""
+CALLS = _methods(Executor) - {"fingerprint", "logs"}
+"""Methods of an executor that have effects, or tell the engine what to record."""
+
+POINTS = tuple(sorted([f"store.{name}" for name in WRITES] + [f"executor.{name}" for name in CALLS]))
+"""All crash points by name, also of methods that ports get later."""
 
 
 class Phase(StrEnum):
@@ -117,7 +130,7 @@ async def _carry_out(call: Callable[[], Awaitable[Any]]) -> None:
 
 
 class _Wrapped:
-    def __init__(self, port: object, points: CrashPoints, kind: str, named: tuple[str, ...]) -> None:
+    def __init__(self, port: object, points: CrashPoints, kind: str, named: frozenset[str]) -> None:
         self._port, self._points, self._kind, self._named = port, points, kind, named
 
     def __getattr__(self, name: str) -> Any:

@@ -37,7 +37,7 @@ class Story:
     ends: tuple[ExecutionStatus, ...]
     act: Callable[[World, Supervisor], Awaitable[None]] | None = None
     minutes: float = 0.0
-    look_s: float = 0.25
+    look_s: float = 0.5
 
 
 async def told(story: Story, at: Moment | None = None, *, rest_s: float = 0.0) -> CrashPoints:
@@ -222,7 +222,8 @@ STORIES = (
         ),
         make=_working(1.0, first_s=70.0),
         ends=(_STOPPED, _SUCCEEDED),
-        minutes=2.1, look_s=2.0,
+        minutes=2.1,
+        look_s=2.0,
     ),
     Story(
         name="stop",
