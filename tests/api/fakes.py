@@ -177,6 +177,8 @@ class FakeStore:
         return tuple(decision for decision in self.made if decision.job == job)[:limit]
 
     async def audit(self, query: AuditQuery, *, limit: int = 100, cursor: str | None = None) -> AuditPage:
+        if self.error is not None:
+            raise self.error
         self.asked = query
         start = int(cursor or 0)
         rest = len(self.entries) > start + limit
