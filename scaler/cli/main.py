@@ -30,6 +30,7 @@ COMMANDS = {
     "audit": ("scaler.cli.audit:audit", "List who or what did something, and what."),
     "scalers": ("scaler.cli.scalers:scalers", "List the known scalers, or the parameters of one."),
     "doctor": ("scaler.cli.doctor:doctor", "Check what the daemon needs on this machine."),
+    "guard": ("scaler.cli.guard:guard", "Guard the Docker engine's socket."),
     "demo": ("scaler.cli.demo:demo", "Flood a queue and watch executions drain it."),
     "completion": ("scaler.cli.completion:completion", "Print the completion script of a shell."),
 }
