@@ -275,7 +275,7 @@ async def _follow_files(
         told = _tell(merged, result, told)
         running = await _apply(running, merged, supervisor, roster)
         await roster.settle(running, is_whole=not merged.faults)
-        supervisor.resume()
+        supervisor.take_up()
         applied.set()
 
 

@@ -34,6 +34,8 @@ ROUTES = (
     web.get(_JOBS, jobs.list_jobs),
     web.get(_JOB, jobs.get_job),
     web.post(f"{_JOB}/{_fixed('start', 8)}", jobs.start_job),
+    web.post(f"{_JOB}/{_fixed('suspend', 9)}", jobs.suspend_job),
+    web.post(f"{_JOB}/{_fixed('resume', 9)}", jobs.resume_job),
     web.post(f"{_JOB}/{_STOP}", executions.stop_all),
     web.post(f"{_JOB}/{_STOP}/{{execution}}", executions.stop_execution),
     web.get(_EXECUTIONS, executions.list_executions),

@@ -198,6 +198,14 @@ class Client:
         """Start one execution; gives its id and name."""
         return self._about_job(job, "POST", self._arm(job, "start"), template)
 
+    def suspend(self, job: str) -> Any:
+        """Let nothing of a job start; gives the job as an ARM resource."""
+        return self._about_job(job, "POST", self._arm(job, "suspend"))
+
+    def resume(self, job: str) -> Any:
+        """Let a job start executions again; gives the job as an ARM resource."""
+        return self._about_job(job, "POST", self._arm(job, "resume"))
+
     def executions(self, job: str | None, *, limit: int | None = None, **query: str) -> list[Any]:
         """List executions of a job or of all, newest first: all that fit the query, or the first `limit`."""
         asked = query | ({} if job is None else {"job": job})

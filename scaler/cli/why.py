@@ -10,6 +10,7 @@ import click
 
 from scaler.cli import render
 from scaler.cli.complete import complete_job
+from scaler.cli.holding import held_text
 from scaler.cli.options import client_options, connect, wants_json
 
 MOST_KEYS = 20
@@ -21,6 +22,7 @@ _OCCASIONS = {
     "LookAgain": "to look again after a start",
     "Plan": "for a plan only",
     "Schedule": "by its schedule",
+    "Suspend": "when it was suspended",
 }
 
 _REASONS = {
@@ -35,6 +37,7 @@ _REASONS = {
     "BackingOff": "executions failed lately, and their messages are held back a while",
     "Overlap": "an earlier scheduled execution had not ended",
     "Missed": "due times passed while nobody looked",
+    "Suspended": "the job is suspended",
     "LaunchBackoff": "launches failed lately, and the next try waits a little",
 }
 
@@ -100,7 +103,7 @@ def _outcome(decision: dict[str, Any]) -> str:
 def sentences(decision: dict[str, Any], *, outcome: bool = True) -> Iterator[str]:
     """Explain one decision (as the API writes it), a sentence a line; with or without what was started."""
     yield from (rule_sentence(rule) for rule in decision["rules"])
-    if decision["occasion"] == "Schedule":
+    if decision["occasion"] in ("Schedule", "Suspend"):
         message = str(decision["message"])
         yield f"{message[:1].upper()}{message[1:]}"
         return
@@ -158,6 +161,11 @@ def why(job: str, limit: int) -> None:
     live = client.live_job(job)
     if live["fileFault"]:
         click.echo(f"The last edit of the file was not applied: {live['fileFault']}\n")
+    if live["suspended"]:
+        click.echo(
+            f"Suspended: nothing starts by event, schedule or hand ({held_text(live['suspended'])}); "
+            f"'scaler job resume {live['name']}' ends that.\n"
+        )
     if not decisions:
         click.echo(_silence(live))
     for number, decision in enumerate(decisions):

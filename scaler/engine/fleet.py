@@ -23,7 +23,7 @@ from scaler.engine.spec import build_spec
 from scaler.errors import ConfigError, Conflict, NotFound
 from scaler.model import names
 from scaler.model.audit import AuditAction
-from scaler.model.execution import Cause, Execution, ExecutionState
+from scaler.model.execution import Execution, ExecutionState, Trigger
 from scaler.model.job import Job, Template
 from scaler.model.replica import Replica, ReplicaSpec
 from scaler.model.secret import Secret
@@ -70,7 +70,7 @@ class Fleet:
     def new(
         self,
         job: Job,
-        cause: Cause,
+        trigger: Trigger,
         name: str,
         *,
         template: Template | None = None,
@@ -83,7 +83,7 @@ class Fleet:
             id=name,
             job=job.name,
             generation=job.generation,
-            cause=cause,
+            cause=trigger.kind,
             template=template or job.template,
             executor=job.executor,
             replica_timeout=job.replica_timeout,
@@ -93,6 +93,7 @@ class Fleet:
             created_at=now,
             decision_id=decision_id,
             share=share,
+            trigger=trigger,
             template_hash=template_hash(template or job.template),
         )
         fresh = ExecutionState(execution=execution)
@@ -132,7 +133,7 @@ class Fleet:
         )
         runner = self._runners[execution.id] = Runner(state, ports, self._build)
         try:
-            await runner.run(resumption.adopted, in_launch=resumption.in_launch)
+            await runner.run(resumption.adopted, in_launch=resumption.in_launch, over=resumption.over)
         finally:
             self._runners.pop(execution.id, None)
             self._secrets.pop(execution.id, None)

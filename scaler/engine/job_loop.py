@@ -22,13 +22,14 @@ from scaler.engine.ticker import Ticker
 from scaler.model.decision import Decision, Occasion
 from scaler.model.execution import ExecutionState, ExecutionStatus
 from scaler.model.job import EventTrigger, Job
-from scaler.model.replica import ReplicaStatus
+from scaler.model.replica import Fault
 from scaler.model.sample import PollFailure, Sample
 from scaler.model.share import Share
 from scaler.planning import breaker
 from scaler.planning.counts import Counts
 from scaler.planning.decide import Inputs, decide
 from scaler.planning.plan import RuleReading
+from scaler.planning.retries import fault_of, is_failure
 from scaler.planning.takings import Takings, observe
 from scaler.ports.clock import Clock
 from scaler.ports.store import Store
@@ -58,7 +59,7 @@ class LoopPorts:
     faults: FaultLog
     pace: Pace
     sources: SourcePorts
-    start: Callable[[Job, tuple[Share | None, ...], int], Awaitable[None]]
+    start: Callable[[Job, tuple[Share | None, ...], Decision], Awaitable[None]]
     settle: Callable[[Job, EventTrigger], Awaitable[None]]
     late: Callable[[float], None]
     recorder: Recorder = field(default_factory=Unrecorded)
@@ -117,13 +118,16 @@ class JobLoop:
         if execution.status is ExecutionStatus.SUCCEEDED:
             self.breaker = breaker.succeeded(self.breaker, now)
             self._refusals, self._hold_until = 0, None
-        if execution.status is not ExecutionStatus.FAILED:
+        failed = [r for r in state.replicas if is_failure(r)]
+        if execution.status not in (ExecutionStatus.FAILED, ExecutionStatus.UNKNOWN) or not failed:
             return
-        if any(r.status is ReplicaStatus.FAILED and r.handle is None for r in state.replicas):
+        if failed[-1].handle is None:
             self._refusals += 1
             pause = min(2.0**self._refusals, self._ports.limits.backoff_most_s)
             self._hold_until = now + timedelta(seconds=pause)
             return
+        if fault_of(failed[-1]) is Fault.INFRA:
+            return  # no message is to blame
         began = execution.started_at or execution.created_at
         self.breaker = breaker.failed(self.breaker, now, (execution.ended_at or now) - began)
 
@@ -202,7 +206,7 @@ class JobLoop:
                 formula=planned.formula,
             )  # fmt: skip
             self.breaker = breaker.launched(self.breaker, planned.launch)
-            await self._ports.start(self.job, planned.launches, decision_id)
+            await self._ports.start(self.job, planned.launches, self._decision)
 
     def _repeats(
         self,

@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from scaler.model.decision import Bound, Decision, Occasion, Reason
+from scaler.model.decision import Decision, Occasion, Reason, bare_decision
 from scaler.model.execution import ExecutionState
-from scaler.model.job import Combine, Job, Overlap, ScheduleTrigger, StrategyName
+from scaler.model.job import Job, Overlap, ScheduleTrigger
 from scaler.planning import firing
 from scaler.planning.firing import Turn
 from scaler.planning.schedule import due_between, next_due
@@ -130,11 +130,9 @@ class ScheduleLoop:
         return False
 
     async def _note(self, reason: Reason, message: str, now: datetime, *, launch: int = 0) -> int:
-        decision = Decision(
-            job=self.job.name, at=now, occasion=Occasion.SCHEDULE, rules=(), strategy=StrategyName.AUTO,
-            combine=Combine.MAX, min_executions=0, max_executions=0, running=self._ports.live(self.job.name),
-            pending=0, ended_since=0, wanted=launch, waiting=len(self._waiting), launch=launch,
-            bound=Bound.NONE, reason=reason, formula="none", message=message,
+        decision = bare_decision(
+            self.job.name, now, Occasion.SCHEDULE, reason, message,
+            running=self._ports.live(self.job.name), waiting=len(self._waiting), launch=launch,
         )  # fmt: skip
         decision_id = await self._ports.store.decide(decision)
         self.last_decision = replace(decision, id=decision_id)

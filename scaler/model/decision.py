@@ -17,6 +17,7 @@ class Occasion(StrEnum):
     LOOK_AGAIN = "LookAgain"
     PLAN = "Plan"
     SCHEDULE = "Schedule"
+    SUSPEND = "Suspend"
 
 
 class Reason(StrEnum):
@@ -34,6 +35,7 @@ class Reason(StrEnum):
     BACKING_OFF = "BackingOff"
     OVERLAP = "Overlap"
     MISSED = "Missed"
+    SUSPENDED = "Suspended"
 
 
 class Bound(StrEnum):
@@ -105,3 +107,22 @@ class Decision:
     handed: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     id: int | None = None
+
+
+def bare_decision(
+    job: str,
+    at: datetime,
+    occasion: Occasion,
+    reason: Reason,
+    message: str,
+    *,
+    running: int = 0,
+    waiting: int = 0,
+    launch: int = 0,
+) -> Decision:
+    """Make a decision that no reading led to: a schedule's, or that a job is suspended."""
+    return Decision(
+        job=job, at=at, occasion=occasion, rules=(), strategy=StrategyName.AUTO, combine=Combine.MAX,
+        min_executions=0, max_executions=0, running=running, pending=0, ended_since=0, wanted=launch,
+        waiting=waiting, launch=launch, bound=Bound.NONE, reason=reason, formula="none", message=message,
+    )  # fmt: skip

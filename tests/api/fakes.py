@@ -26,6 +26,7 @@ from scaler.model.job import (
 )
 from scaler.model.names import manual_execution_name
 from scaler.model.replica import Health, Replica, ReplicaStatus
+from scaler.model.suspension import Suspension
 from scaler.ports.control import SOMEBODY, Condition, EngineHealth, JobView
 from scaler.ports.store import Page
 
@@ -244,6 +245,15 @@ class FakeControl:
     async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
         self.callers.append(by)
         self.resets.append(job)
+
+    async def suspend(self, job: str, *, by: str = SOMEBODY) -> None:
+        self.callers.append(by)
+        view = self.job(job)
+        self.views[job] = replace(view, suspended=view.suspended or Suspension(by=by, at=NOW))
+
+    async def resume(self, job: str, *, by: str = SOMEBODY) -> None:
+        self.callers.append(by)
+        self.views[job] = replace(self.job(job), suspended=None)
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         self.callers.append(by)

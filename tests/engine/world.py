@@ -197,7 +197,7 @@ class World:
                     if not serving.done():
                         await _either(supervisor.put(job), serving)
                 if not serving.done():
-                    supervisor.resume()
+                    supervisor.take_up()
                 yield supervisor
             finally:
                 supervisor.close()
