@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -28,7 +29,7 @@ from scaler.engine.pace import Pace
 from scaler.engine.schedule_loop import SchedulePorts
 from scaler.engine.sources import Resolve, SourcePorts
 from scaler.engine.views import conditions, lateness
-from scaler.errors import Conflict, StoreError
+from scaler.errors import ConfigError, Conflict, StoreError
 from scaler.model import names
 from scaler.model.audit import BY_SCHEDULE, AuditAction, by_rules
 from scaler.model.execution import Cause, ExecutionState
@@ -47,7 +48,11 @@ log = structlog.get_logger("scaler")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginePorts:
-    """What the engine is built from."""
+    """What the engine is built from.
+
+    `wall` is the host's clock, by which schedules are due; None: the same as `clock`.
+    `check` lists what an executor could not run of a job: (path in the job file, text).
+    """
 
     clock: Clock
     store: Store
@@ -55,6 +60,8 @@ class EnginePorts:
     sessions: SessionPool
     resolve: Resolve
     instance: str
+    wall: Callable[[], datetime] | None = None
+    check: Callable[[Job], tuple[tuple[str, str], ...]] = lambda _job: ()
     limits: Limits = field(default_factory=Limits)
     recorder: Recorder = field(default_factory=Unrecorded)
 
@@ -239,7 +246,7 @@ class Supervisor:
 
     def _schedule_ports(self) -> SchedulePorts:
         return SchedulePorts(
-            clock=self._ports.clock,
+            wall=self._ports.wall or self._ports.clock.now,
             store=self._ports.store,
             live=lambda job: len(self._ledger.scheduled(job)),
             started=self._is_fired,
@@ -258,8 +265,12 @@ class Supervisor:
             await self._fleet.begin([state], by=BY_SCHEDULE)
 
     async def _stop_scheduled(self, job: str, message: str) -> None:
+        """Stop what was not asked to stop before; what is being recovered is asked the next time."""
         for execution_id in self._ledger.scheduled(job):
-            await self._fleet.stop(job, execution_id, message, by=BY_SCHEDULE)
+            found = self._ledger.find(job, execution_id)
+            if found is not None and found.execution.verdict is None:
+                with suppress(Conflict):
+                    await self._fleet.stop(job, execution_id, message, by=BY_SCHEDULE)
 
     # --- JobControl -----------------------------------------------------------------------------------
 
@@ -298,11 +309,24 @@ class Supervisor:
             )
         if template is not None:
             template = replace(found.template, container=template.container)
+            self._check(replace(found, template=template))
         name = names.manual_execution_name(found.name)
         state = self._fleet.new(found, Cause.MANUAL, name, template=template)
         await self._fleet.begin([state], by=by)
         log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
         return state
+
+    def _check(self, job: Job) -> None:
+        """Ask the executor about a template that no job file's check has seen.
+
+        Raises:
+            ConfigError: it could not run it.
+        """
+        faults = [
+            f"{path.removeprefix('properties.template.')}: {text}" for path, text in self._ports.check(job)
+        ]
+        if faults:
+            raise ConfigError(f"The request body is not valid: {'; '.join(faults)}.")
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is."""
