@@ -15,7 +15,9 @@ from datetime import datetime
 import structlog
 
 from scaler.engine.audit import Audit
+from scaler.engine.breaker_notes import BreakerNotes
 from scaler.engine.budget import Budgets
+from scaler.engine.capacity import Gate, Reservation
 from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
@@ -32,11 +34,13 @@ from scaler.engine.views import conditions, lateness
 from scaler.errors import ConfigError, Conflict, StoreError
 from scaler.model import names
 from scaler.model.audit import BY_SCHEDULE, AuditAction, by_rules
-from scaler.model.execution import Cause, ExecutionState
+from scaler.model.decision import Decision
+from scaler.model.execution import Cause, ExecutionState, Trigger
 from scaler.model.job import EventTrigger, Job, Template
 from scaler.model.secret import Secret
 from scaler.model.share import Share
 from scaler.planning import breaker
+from scaler.planning.asker import BY_FLOOR, asker
 from scaler.ports.clock import Clock
 from scaler.ports.control import SOMEBODY, EngineHealth, JobView
 from scaler.ports.scaler import SessionPool
@@ -79,6 +83,8 @@ class Supervisor:
         rate = ports.limits.source_requests
         self._budgets = Budgets(ports.clock, rate) if rate else None
         self._origins = Origins(ports.store, ports.resolve)
+        self._gate = Gate(ports.limits.overall, ports.clock, wake=self._room_came)
+        self._notes = BreakerNotes(ports.store)
         self._fleet = Fleet(self._fleet_ports())
         self._loops = Loops(self._loops_ports())
         self._since: dict[tuple[str, str], tuple[str, datetime]] = {}
@@ -114,6 +120,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Stop ticking and let go of replicas without stopping them: the next start adopts them."""
+        self._gate.close()
         self._over.set()
 
     async def ready(self) -> None:
@@ -154,6 +161,7 @@ class Supervisor:
             store=ports.store,
             audit=self._audit,
             ledger=self._ledger,
+            gate=self._gate,
             faults=self._faults,
             crew=ports.crew,
             instance=ports.instance,
@@ -171,6 +179,11 @@ class Supervisor:
 
     def _run_loop(self, loop: AnyLoop) -> asyncio.Task[None]:
         return self._spawn(self._guard(loop.job.name, loop.run), f"job:{loop.job.name}")
+
+    def _room_came(self, job: str) -> None:
+        loop = self._loops.of(job)
+        if loop is not None:
+            loop.room_came()
 
     # --- jobs -----------------------------------------------------------------------------------------
 
@@ -200,6 +213,7 @@ class Supervisor:
             ledger=self._ledger,
             ended_kept_s=ports.limits.ended_kept_s,
             run=self._run_loop,
+            forget=self._gate.forget,
             event=self._loop_ports,
             schedule=self._schedule_ports,
         )
@@ -221,6 +235,8 @@ class Supervisor:
                 circuits=self._circuits,
                 budgets=self._budgets,
             ),
+            notes=self._notes,
+            ask=self._gate.ask,
             start=self._start_many,
             settle=self._settle_origin,
             late=self._note_lateness,
@@ -234,14 +250,18 @@ class Supervisor:
         self._late.append(seconds)
         self._ticks += 1
 
-    async def _start_many(self, job: Job, shares: tuple[Share | None, ...], decision_id: int) -> None:
+    async def _start_many(
+        self, job: Job, shares: tuple[Share | None, ...], decision: Decision, room: Reservation
+    ) -> None:
         new = [(names.event_execution_name(job.name), share) for share in shares]
+        trigger = asker(decision)
         await self._fleet.begin(
             [
-                self._fleet.new(job, Cause.EVENT, name, decision_id=decision_id, share=share)
+                self._fleet.new(job, trigger, name, decision_id=decision.id, share=share)
                 for name, share in new
             ],
-            by=_rules(job),
+            room,
+            by=by_rules((trigger.by,)) if trigger.by != BY_FLOOR else BY_FLOOR,
         )
 
     def _schedule_ports(self) -> SchedulePorts:
@@ -250,6 +270,7 @@ class Supervisor:
             store=self._ports.store,
             live=lambda job: len(self._ledger.scheduled(job)),
             started=self._is_fired,
+            ask=self._gate.ask,
             fire=self._fire,
             stop_all=self._stop_scheduled,
         )
@@ -258,11 +279,12 @@ class Supervisor:
         name = names.schedule_execution_name(job.name, due)
         return await self._ports.store.execution(job.name, name) is not None
 
-    async def _fire(self, job: Job, due: datetime, decision_id: int) -> None:
+    async def _fire(self, job: Job, due: datetime, decision_id: int, room: Reservation) -> None:
         if not await self._is_fired(job, due):
             name = names.schedule_execution_name(job.name, due)
-            state = self._fleet.new(job, Cause.SCHEDULE, name, decision_id=decision_id)
-            await self._fleet.begin([state], by=BY_SCHEDULE)
+            trigger = Trigger(kind=Cause.SCHEDULE, by=BY_SCHEDULE)
+            state = self._fleet.new(job, trigger, name, decision_id=decision_id)
+            await self._fleet.begin([state], room, by=BY_SCHEDULE)
 
     async def _stop_scheduled(self, job: str, message: str) -> None:
         """Stop what was not asked to stop before; what is being recovered is asked the next time."""
@@ -311,8 +333,9 @@ class Supervisor:
             template = replace(found.template, container=template.container)
             self._check(replace(found, template=template))
         name = names.manual_execution_name(found.name)
-        state = self._fleet.new(found, Cause.MANUAL, name, template=template)
-        await self._fleet.begin([state], by=by)
+        state = self._fleet.new(found, Trigger(kind=Cause.MANUAL, by=by), name, template=template)
+        with self._gate.ask_by_hand(state.execution) as room:
+            await self._fleet.begin([state], room, by=by)
         log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
         return state
 
@@ -339,6 +362,7 @@ class Supervisor:
             raise Conflict(f"job '{job}' has nothing to reset: only event jobs hold messages back")
         await self._audit.record(AuditAction.JOB_RESET, by=by, job=loop.job.name)
         loop.reset_breaker()
+        await self._notes.keep(loop.job, breaker.CLOSED)
         log.info("breaker.reset", job=loop.job.name, by=by)
 
     async def suspend(self, job: str, *, by: str = SOMEBODY) -> None:
@@ -366,11 +390,6 @@ class Supervisor:
             ticks=self._ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
         )
-
-
-def _rules(job: Job) -> str:
-    rules = job.trigger.rules if isinstance(job.trigger, EventTrigger) else ()
-    return by_rules(tuple(rule.name for rule in rules))
 
 
 class _Closed(Exception):
