@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 import secrets
 import signal
@@ -24,13 +22,15 @@ from scaler.config.load import LoadResult, load_paths
 from scaler.config.merge import Merged, merge
 from scaler.config.settings import Settings, TraceSettings, load_settings
 from scaler.config.watch import watch
+from scaler.engine.audit import Audit
 from scaler.engine.clock import SystemClock
 from scaler.engine.crew import Crew
 from scaler.engine.limits import Limits
+from scaler.engine.roster import Roster
 from scaler.engine.sessions import Sessions
 from scaler.engine.supervisor import EnginePorts, Supervisor
 from scaler.errors import ConfigError, ScalerError, StoreError
-from scaler.model.job import Job
+from scaler.model.audit import BY_DAEMON, AuditAction
 from scaler.observability.logs import configure_logs
 from scaler.plugins import EXECUTORS
 from scaler.ports.executor import Executor, ExecutorContext
@@ -82,10 +82,13 @@ async def run(options: DaemonOptions) -> int:
     _make_folder(settings.state_dir)
     async with AsyncExitStack() as stack:
         supervisor, store = await _build(settings, stack)
+        audit = Audit(store, SystemClock())
+        await audit.record(AuditAction.DAEMON_STARTED, by=BY_DAEMON, detail=f"release {__version__}")
         try:
             await _serve(options, settings, supervisor, store)
         except* ScalerError as group:
             raise _first(group) from group
+        await audit.record(AuditAction.DAEMON_STOPPED, by=BY_DAEMON)
     return 0
 
 
@@ -264,12 +267,14 @@ async def _follow_files(
     """Once the engine is ready, apply what the files hold now, say so, and apply every change of them."""
     await supervisor.ready()
     running: dict[str, LoadedJob] = {}
+    roster = Roster(store, SystemClock())
     results = watch(options.paths, asyncio.sleep, env=os.environ, executor_settings=settings.executors)
     told: frozenset[str] = frozenset()
     async for result in results:
         merged = merge(running, result)
         told = _tell(merged, result, told)
-        running = await _apply(running, merged, supervisor, store)
+        running = await _apply(running, merged, supervisor, roster)
+        await roster.settle(running, is_whole=not merged.faults)
         supervisor.resume()
         applied.set()
 
@@ -290,7 +295,7 @@ def _tell(merged: Merged, result: LoadResult, told: frozenset[str]) -> frozenset
 
 
 async def _apply(
-    running: dict[str, LoadedJob], merged: Merged, supervisor: Supervisor, store: Store
+    running: dict[str, LoadedJob], merged: Merged, supervisor: Supervisor, roster: Roster
 ) -> dict[str, LoadedJob]:
     faults = dict(merged.faults)
     for name in running.keys() - merged.jobs.keys():
@@ -302,7 +307,7 @@ async def _apply(
             applied[name] = old
             continue
         try:
-            await supervisor.put(await _numbered(loaded.job, store))
+            await supervisor.put(await roster.number(loaded.job, str(loaded.place)))
         except ConfigError as exc:
             faults[name] = f"{loaded.place}: {exc}"
             log.error("file.faulty", fault=faults[name])
@@ -310,15 +315,3 @@ async def _apply(
             applied[name] = loaded
     supervisor.file_faults(faults)
     return applied
-
-
-async def _numbered(job: Job, store: Store) -> Job:
-    """Give the job its generation: one more than before if its definition differs from the last one."""
-    key = f"job:{job.name}"
-    digest = hashlib.sha256(job.document.encode()).hexdigest()
-    kept = await store.recall(key)
-    generation, last = json.loads(kept) if kept else (0, "")
-    if last != digest:
-        generation += 1
-        await store.remember(key, json.dumps([generation, digest]))
-    return replace(job, generation=generation)

@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from scaler.model.audit import AuditEntry
 from scaler.model.decision import Decision, RuleVerdict
 from scaler.model.execution import ExecutionStatus
 from scaler.model.job import EventTrigger, Job, ManualTrigger, ScheduleTrigger
@@ -132,6 +133,19 @@ def health_body(health: EngineHealth, *, version: str, now: datetime) -> Body:
         "latenessSeconds": {"p50": health.lateness_p50_s, "p99": health.lateness_p99_s},
         "ticks": health.ticks,
         "fileFaults": list(health.file_faults),
+    }
+
+
+def audit_body(entry: AuditEntry) -> Body:
+    """Write one entry of the audit."""
+    return {
+        "id": entry.id,
+        "at": time_text(entry.at),
+        "by": entry.by,
+        "action": entry.action.value,
+        "job": entry.job,
+        "execution": entry.execution,
+        "detail": entry.detail,
     }
 
 

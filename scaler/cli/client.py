@@ -218,6 +218,12 @@ class Client:
         target = f"/scaler/jobs/{_segment(job)}/decisions?limit={limit}"
         return list(self._about_job(job, "GET", target)["value"])
 
+    def audit(self, *, limit: int | None, **query: str) -> Iterator[Any]:
+        """List what was done and by whom, newest first: all, or the first `limit`."""
+        size = {} if limit is None else {"limit": str(min(limit, 1000))}
+        target = f"/scaler/audit?{urlencode(query | size)}"
+        return islice(self._pages(target), limit)
+
     def counts(self, job: str) -> Any:
         """Give the number of a job's executions by status."""
         return self._about_job(job, "GET", f"/scaler/jobs/{_segment(job)}/counts")

@@ -27,8 +27,10 @@ COMMANDS = {
     "job": ("scaler.cli.jobs:job", "List, show and start jobs."),
     "execution": ("scaler.cli.executions:execution", "List, show and stop executions, read their logs."),
     "why": ("scaler.cli.why:why", "Explain the latest decisions of a job."),
+    "audit": ("scaler.cli.audit:audit", "List who or what did something, and what."),
     "scalers": ("scaler.cli.scalers:scalers", "List the known scalers, or the parameters of one."),
     "doctor": ("scaler.cli.doctor:doctor", "Check what the daemon needs on this machine."),
+    "guard": ("scaler.cli.guard:guard", "Guard the Docker engine's socket."),
     "demo": ("scaler.cli.demo:demo", "Flood a queue and watch executions drain it."),
     "completion": ("scaler.cli.completion:completion", "Print the completion script of a shell."),
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from scaler.engine import recovery
+from scaler.engine.audit import Audit
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
 from scaler.engine.ledger import Ledger
@@ -21,6 +22,7 @@ from scaler.engine.runner import Runner, RunnerPorts
 from scaler.engine.spec import build_spec
 from scaler.errors import ConfigError, Conflict, NotFound
 from scaler.model import names
+from scaler.model.audit import AuditAction
 from scaler.model.execution import Cause, Execution, ExecutionState
 from scaler.model.job import Job, Template
 from scaler.model.replica import Replica, ReplicaSpec
@@ -44,6 +46,7 @@ class FleetPorts:
     clock: Clock
     limits: Limits
     store: Store
+    audit: Audit
     ledger: Ledger
     faults: FaultLog
     crew: Crew
@@ -96,20 +99,20 @@ class Fleet:
         self._secrets[name] = job.secrets
         return advance(fresh, Begun(), now, lambda: names.replica_name(name)).state
 
-    async def begin(self, states: list[ExecutionState]) -> None:
-        """Record and hand over to runners; not cut short when the loop that asked for it is cancelled.
+    async def begin(self, states: list[ExecutionState], *, by: str) -> None:
+        """Record, with who began them, and hand over to runners; not cut short when the asking loop is cancelled.
 
         That loop ends only once they are counted, or its successor would launch for the same messages.
         """
-        begun = self.ports.spawn(self._begin(states), "engine/begin")
+        begun = self.ports.spawn(self._begin(tuple(states), by), "engine/begin")
         try:
             await asyncio.shield(begun)
         except asyncio.CancelledError:
             await asyncio.wait([begun])
             raise
 
-    async def _begin(self, states: list[ExecutionState]) -> None:
-        await self.ports.store.begin(tuple(states))
+    async def _begin(self, states: tuple[ExecutionState, ...], by: str) -> None:
+        await self.ports.store.begin(states, by=self.ports.audit.starts(states, by))
         for state in states:
             self.ports.ledger.put(state, self.ports.clock.now())
             fresh = recovery.Resumption(state=state)
@@ -193,8 +196,8 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._runners)
 
-    async def stop(self, job: str, execution_id: str, message: str) -> ExecutionState:
-        """Ask an execution to stop; one that has ended is left as it is.
+    async def stop(self, job: str, execution_id: str, message: str, *, by: str) -> ExecutionState:
+        """Ask an execution to stop, once it is recorded who asked; one that has ended is left as it is.
 
         Raises:
             NotFound: no such execution.
@@ -202,11 +205,21 @@ class Fleet:
         """
         runner = self._runners.get(execution_id)
         if runner is not None and runner.state.execution.job == job:
-            await runner.stop(message)
+            if runner.state.execution.is_final:  # only its remains are left
+                return runner.state
+            stopping = self.ports.spawn(self._stop(runner, message, by), "engine/stop")
+            await asyncio.shield(stopping)  # who asked may leave: the stop goes on
             return runner.state
         if self.ports.ledger.find(job, execution_id) is not None:
             raise Conflict(f"execution '{execution_id}' is being recovered; try again in a moment")
         return await self._recorded(job, execution_id)
+
+    async def _stop(self, runner: Runner, message: str, by: str) -> None:
+        execution = runner.state.execution
+        await self.ports.audit.record(
+            AuditAction.EXECUTION_STOPPED, by=by, job=execution.job, execution=execution.id, detail=message
+        )
+        await runner.stop(message)
 
     async def _recorded(self, job: str, execution_id: str) -> ExecutionState:
         state = await self.ports.store.execution(job, execution_id)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from scaler.engine.audit import Audit
 from scaler.engine.budget import Budgets
 from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
@@ -28,6 +29,7 @@ from scaler.engine.sources import Resolve, SourcePorts
 from scaler.engine.views import conditions, lateness
 from scaler.errors import Conflict, NotFound, StoreError
 from scaler.model import names
+from scaler.model.audit import BY_SCHEDULE, AuditAction, by_rules
 from scaler.model.execution import FINAL, Cause, ExecutionState
 from scaler.model.job import EventTrigger, Job, ScheduleTrigger, Template
 from scaler.model.secret import Secret
@@ -64,6 +66,7 @@ class Supervisor:
 
     def __init__(self, ports: EnginePorts) -> None:
         self._ports = ports
+        self._audit = Audit(ports.store, ports.clock)
         self._faults = FaultLog()
         self._ledger = Ledger(ended_kept_s=ports.limits.ended_kept_s)
         self._pace = Pace(gap_s=ports.limits.source_gap_s)
@@ -147,6 +150,7 @@ class Supervisor:
             clock=ports.clock,
             limits=ports.limits,
             store=ports.store,
+            audit=self._audit,
             ledger=self._ledger,
             faults=self._faults,
             crew=ports.crew,
@@ -260,7 +264,8 @@ class Supervisor:
             [
                 self._fleet.new(job, Cause.EVENT, name, decision_id=decision_id, share=share)
                 for name, share in new
-            ]
+            ],
+            by=_rules(job),
         )
 
     def _schedule_ports(self) -> SchedulePorts:
@@ -280,11 +285,12 @@ class Supervisor:
     async def _fire(self, job: Job, due: datetime, decision_id: int) -> None:
         if not await self._is_fired(job, due):
             name = names.schedule_execution_name(job.name, due)
-            await self._fleet.begin([self._fleet.new(job, Cause.SCHEDULE, name, decision_id=decision_id)])
+            state = self._fleet.new(job, Cause.SCHEDULE, name, decision_id=decision_id)
+            await self._fleet.begin([state], by=BY_SCHEDULE)
 
     async def _stop_scheduled(self, job: str, message: str) -> None:
         for execution_id in self._ledger.scheduled(job):
-            await self._fleet.stop(job, execution_id, message)
+            await self._fleet.stop(job, execution_id, message, by=BY_SCHEDULE)
 
     # --- JobControl -----------------------------------------------------------------------------------
 
@@ -326,19 +332,20 @@ class Supervisor:
             template = replace(found.template, container=template.container)
         name = names.manual_execution_name(found.name)
         state = self._fleet.new(found, Cause.MANUAL, name, template=template)
-        await self._fleet.begin([state])
+        await self._fleet.begin([state], by=by)
         log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
         return state
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is."""
-        return await self._fleet.stop(job.lower(), execution_id, f"stopped by {by}")
+        return await self._fleet.stop(job.lower(), execution_id, f"stopped by {by}", by=by)
 
     async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
         """Forget a job's failures: what its breaker holds back may be tried at once."""
         loop = self._loops.get(self._find(job).name)
         if not isinstance(loop, JobLoop):
             raise Conflict(f"job '{job}' has nothing to reset: only event jobs hold messages back")
+        await self._audit.record(AuditAction.JOB_RESET, by=by, job=loop.job.name)
         loop.reset_breaker()
         log.info("breaker.reset", job=loop.job.name, by=by)
 
@@ -359,6 +366,11 @@ class Supervisor:
             ticks=self._ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
         )
+
+
+def _rules(job: Job) -> str:
+    rules = job.trigger.rules if isinstance(job.trigger, EventTrigger) else ()
+    return by_rules(tuple(rule.name for rule in rules))
 
 
 class _Closed(Exception):

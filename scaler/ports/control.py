@@ -65,7 +65,8 @@ class EngineHealth:
 class JobControl(Protocol):
     """Commands and the live view; implemented by the engine's supervisor.
 
-    `by` names who asks: `cli:USER`, `api:socket`, `api:token`; it is told where the effect is told.
+    `by` names who asks: `cli:USER`, `api:socket`, `api:token`; it is told where the
+    effect is told, and it is in the audit before the effect.
     """
 
     def jobs(self) -> tuple[JobView, ...]:

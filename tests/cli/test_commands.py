@@ -76,7 +76,7 @@ def test_the_commands_are_those_that_scripts_rely_on() -> None:
             "run", "validate", "plan", "probe", "simulate", "job", "job list", "job show", "job start", "job reset",
             "execution",
             "execution list", "execution show", "execution stop", "execution logs", "why", "scalers", "doctor",
-            "completion",
+            "guard", "completion",
         ]
     )  # fmt: skip
     assert "demo" in main.cli.list_commands(click.Context(main.cli))
