@@ -170,6 +170,7 @@ def _limits(settings: Settings) -> Limits:
         launch_s=limits.launch_timeout.total_seconds(),
         stop_grace_s=limits.stop_grace.total_seconds(),
         call_s=limits.stop_grace.total_seconds() + 50.0,
+        overall=limits.overall,
     )
 
 
@@ -275,7 +276,7 @@ async def _follow_files(
         told = _tell(merged, result, told)
         running = await _apply(running, merged, supervisor, roster)
         await roster.settle(running, is_whole=not merged.faults)
-        supervisor.resume()
+        supervisor.take_up()
         applied.set()
 
 

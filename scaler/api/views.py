@@ -104,7 +104,7 @@ def _trigger_body(job: Job) -> Body:
 
 def job_body(view: JobView) -> Body:
     """Write a job as it lives now."""
-    last = view.last_decision
+    last, hold = view.last_decision, view.suspended
     return {
         "name": view.job.name,
         "generation": view.job.generation,
@@ -118,6 +118,7 @@ def job_body(view: JobView) -> Body:
         "lastDecision": None if last is None else decision_body(last),
         "fileFault": view.file_fault,
         "nextPoll": time_text(view.next_poll),
+        "suspended": None if hold is None else {"by": hold.by, "at": time_text(hold.at)},
     }
 
 

@@ -143,7 +143,7 @@ class _Simulation:
         async with self._engine() as supervisor:
             for job in self._jobs:
                 await supervisor.put(job)
-            supervisor.resume()
+            supervisor.take_up()
             while self._loop.time() < 2 * self._scene.span_s and not self._is_over():
                 await self._clock.sleep(LOOK_S)
             simulated_s = self._loop.time()

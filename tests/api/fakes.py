@@ -12,6 +12,7 @@ from scaler.errors import NotFound
 from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Bound, Decision, Occasion, Reason, RuleVerdict
 from scaler.model.execution import FINAL, Cause, Execution, ExecutionState, ExecutionStatus
+from scaler.model.history import ExecutionQuery
 from scaler.model.job import (
     Combine,
     Container,
@@ -25,6 +26,7 @@ from scaler.model.job import (
 )
 from scaler.model.names import manual_execution_name
 from scaler.model.replica import Health, Replica, ReplicaStatus
+from scaler.model.suspension import Suspension
 from scaler.ports.control import SOMEBODY, Condition, EngineHealth, JobView
 from scaler.ports.store import Page
 
@@ -150,6 +152,7 @@ class FakeStore:
         self.made: list[Decision] = []
         self.entries: list[AuditEntry] = []
         self.asked: AuditQuery | None = None
+        self.query: ExecutionQuery | None = None
         self.error: Exception | None = None
 
     def _of(self, job: str) -> list[ExecutionState]:
@@ -168,7 +171,13 @@ class FakeStore:
         cursor: str | None = None,
         statuses: frozenset[ExecutionStatus] | None = None,
     ) -> Page:
-        found = [s for s in self._of(job) if statuses is None or s.execution.status in statuses]
+        return await self.find(ExecutionQuery(job=job, statuses=statuses), limit=limit, cursor=cursor)
+
+    async def find(self, query: ExecutionQuery, *, limit: int = 100, cursor: str | None = None) -> Page:
+        if self.error is not None:
+            raise self.error
+        self.query = query
+        found = [s for s in self.states if query.fits(s.execution)]
         start = int(cursor or 0)
         rest = len(found) > start + limit
         return Page(items=tuple(found[start : start + limit]), cursor=str(start + limit) if rest else None)
@@ -177,6 +186,8 @@ class FakeStore:
         return tuple(decision for decision in self.made if decision.job == job)[:limit]
 
     async def audit(self, query: AuditQuery, *, limit: int = 100, cursor: str | None = None) -> AuditPage:
+        if self.error is not None:
+            raise self.error
         self.asked = query
         start = int(cursor or 0)
         rest = len(self.entries) > start + limit
@@ -234,6 +245,15 @@ class FakeControl:
     async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
         self.callers.append(by)
         self.resets.append(job)
+
+    async def suspend(self, job: str, *, by: str = SOMEBODY) -> None:
+        self.callers.append(by)
+        view = self.job(job)
+        self.views[job] = replace(view, suspended=view.suspended or Suspension(by=by, at=NOW))
+
+    async def resume(self, job: str, *, by: str = SOMEBODY) -> None:
+        self.callers.append(by)
+        self.views[job] = replace(self.job(job), suspended=None)
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         self.callers.append(by)

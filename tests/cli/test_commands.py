@@ -74,8 +74,8 @@ def test_the_commands_are_those_that_scripts_rely_on() -> None:
     assert sorted(" ".join(path) for path in commands(main.cli)) == sorted(
         [
             "run", "validate", "plan", "probe", "simulate", "job", "job list", "job show", "job start", "job reset",
-            "execution",
-            "execution list", "execution show", "execution stop", "execution logs", "why", "scalers", "doctor",
+            "job suspend", "job resume", "execution",
+            "execution list", "execution show", "execution stop", "execution logs", "why", "audit", "scalers", "doctor",
             "guard", "completion",
         ]
     )  # fmt: skip
