@@ -14,6 +14,7 @@ from datetime import datetime
 import structlog
 
 from scaler.engine.audit import Audit
+from scaler.engine.breaker_notes import BreakerNotes
 from scaler.engine.budget import Budgets
 from scaler.engine.capacity import Gate, Reservation
 from scaler.engine.circuit import Circuits
@@ -77,6 +78,7 @@ class Supervisor:
         self._budgets = Budgets(ports.clock, rate) if rate else None
         self._origins = Origins(ports.store, ports.resolve)
         self._gate = Gate(ports.limits.overall, ports.clock, wake=self._room_came)
+        self._notes = BreakerNotes(ports.store)
         self._fleet = Fleet(self._fleet_ports())
         self._loops = Loops(self._loops_ports())
         self._since: dict[tuple[str, str], tuple[str, datetime]] = {}
@@ -227,6 +229,7 @@ class Supervisor:
                 circuits=self._circuits,
                 budgets=self._budgets,
             ),
+            notes=self._notes,
             ask=self._gate.ask,
             start=self._start_many,
             settle=self._settle_origin,
@@ -336,6 +339,7 @@ class Supervisor:
             raise Conflict(f"job '{job}' has nothing to reset: only event jobs hold messages back")
         await self._audit.record(AuditAction.JOB_RESET, by=by, job=loop.job.name)
         loop.reset_breaker()
+        await self._notes.keep(loop.job, breaker.CLOSED)
         log.info("breaker.reset", job=loop.job.name, by=by)
 
     async def suspend(self, job: str, *, by: str = SOMEBODY) -> None:
