@@ -22,6 +22,7 @@ from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
 from scaler.engine.fleet import Fleet, FleetPorts
+from scaler.engine.inspection import InspectionPorts, inspect
 from scaler.engine.job_loop import JobLoop, LoopPorts
 from scaler.engine.ledger import Ledger
 from scaler.engine.limits import Limits
@@ -42,7 +43,7 @@ from scaler.model.share import Share
 from scaler.planning import breaker
 from scaler.planning.asker import BY_FLOOR, asker
 from scaler.ports.clock import Clock
-from scaler.ports.control import SOMEBODY, EngineHealth, JobView
+from scaler.ports.control import SOMEBODY, EngineHealth, Inspection, JobView
 from scaler.ports.scaler import SessionPool
 from scaler.ports.store import Store
 from scaler.ports.trace import Recorder, Unrecorded
@@ -390,6 +391,16 @@ class Supervisor:
             ticks=self._ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
         )
+
+    async def inspect(self) -> Inspection:
+        """Compare records and executors with what must hold of them."""
+        ports = self._ports
+        return await inspect(
+            InspectionPorts(
+                store=ports.store, crew=ports.crew, clock=ports.clock, limits=ports.limits,
+                jobs=tuple(view.job.name for view in self.jobs()),
+            )
+        )  # fmt: skip
 
 
 class _Closed(Exception):
