@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
@@ -17,7 +16,7 @@ import structlog
 from scaler.engine.audit import Audit
 from scaler.engine.breaker_notes import BreakerNotes
 from scaler.engine.budget import Budgets
-from scaler.engine.capacity import Gate, Reservation
+from scaler.engine.capacity import Gate
 from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
@@ -31,17 +30,14 @@ from scaler.engine.origins import Origins
 from scaler.engine.pace import Pace
 from scaler.engine.schedule_loop import SchedulePorts
 from scaler.engine.sources import Resolve, SourcePorts
+from scaler.engine.starts import Check, Starts
 from scaler.engine.views import conditions, lateness
-from scaler.errors import ConfigError, Conflict, StoreError
-from scaler.model import names
-from scaler.model.audit import BY_SCHEDULE, AuditAction, by_rules
-from scaler.model.decision import Decision
-from scaler.model.execution import Cause, ExecutionState, Trigger
+from scaler.errors import Conflict, StoreError
+from scaler.model.audit import AuditAction
+from scaler.model.execution import ExecutionState
 from scaler.model.job import EventTrigger, Job, Template
 from scaler.model.secret import Secret
-from scaler.model.share import Share
 from scaler.planning import breaker
-from scaler.planning.asker import BY_FLOOR, asker
 from scaler.ports.clock import Clock
 from scaler.ports.control import SOMEBODY, EngineHealth, Inspection, JobView
 from scaler.ports.scaler import SessionPool
@@ -56,7 +52,6 @@ class EnginePorts:
     """What the engine is built from.
 
     `wall` is the host's clock, by which schedules are due; None: the same as `clock`.
-    `check` lists what an executor could not run of a job: (path in the job file, text).
     """
 
     clock: Clock
@@ -66,7 +61,7 @@ class EnginePorts:
     resolve: Resolve
     instance: str
     wall: Callable[[], datetime] | None = None
-    check: Callable[[Job], tuple[tuple[str, str], ...]] = lambda _job: ()
+    check: Check = lambda _job: ()
     limits: Limits = field(default_factory=Limits)
     recorder: Recorder = field(default_factory=Unrecorded)
 
@@ -87,6 +82,7 @@ class Supervisor:
         self._gate = Gate(ports.limits.overall, ports.clock, wake=self._room_came)
         self._notes = BreakerNotes(ports.store)
         self._fleet = Fleet(self._fleet_ports())
+        self._starts = Starts(self._fleet, self._gate, self._ledger, ports.store, ports.check)
         self._loops = Loops(self._loops_ports())
         self._since: dict[tuple[str, str], tuple[str, datetime]] = {}
         self._late: deque[float] = deque(maxlen=10_000)
@@ -238,7 +234,7 @@ class Supervisor:
             ),
             notes=self._notes,
             ask=self._gate.ask,
-            start=self._start_many,
+            start=self._starts.by_event,
             settle=self._settle_origin,
             late=self._note_lateness,
             recorder=ports.recorder,
@@ -251,49 +247,16 @@ class Supervisor:
         self._late.append(seconds)
         self._ticks += 1
 
-    async def _start_many(
-        self, job: Job, shares: tuple[Share | None, ...], decision: Decision, room: Reservation
-    ) -> None:
-        new = [(names.event_execution_name(job.name), share) for share in shares]
-        trigger = asker(decision)
-        await self._fleet.begin(
-            [
-                self._fleet.new(job, trigger, name, decision_id=decision.id, share=share)
-                for name, share in new
-            ],
-            room,
-            by=by_rules((trigger.by,)) if trigger.by != BY_FLOOR else BY_FLOOR,
-        )
-
     def _schedule_ports(self) -> SchedulePorts:
         return SchedulePorts(
             wall=self._ports.wall or self._ports.clock.now,
             store=self._ports.store,
             live=lambda job: len(self._ledger.scheduled(job)),
-            started=self._is_fired,
+            started=self._starts.is_fired,
             ask=self._gate.ask,
-            fire=self._fire,
-            stop_all=self._stop_scheduled,
+            fire=self._starts.fire,
+            stop_all=self._starts.stop_scheduled,
         )
-
-    async def _is_fired(self, job: Job, due: datetime) -> bool:
-        name = names.schedule_execution_name(job.name, due)
-        return await self._ports.store.execution(job.name, name) is not None
-
-    async def _fire(self, job: Job, due: datetime, decision_id: int, room: Reservation) -> None:
-        if not await self._is_fired(job, due):
-            name = names.schedule_execution_name(job.name, due)
-            trigger = Trigger(kind=Cause.SCHEDULE, by=BY_SCHEDULE)
-            state = self._fleet.new(job, trigger, name, decision_id=decision_id)
-            await self._fleet.begin([state], room, by=BY_SCHEDULE)
-
-    async def _stop_scheduled(self, job: str, message: str) -> None:
-        """Stop what was not asked to stop before; what is being recovered is asked the next time."""
-        for execution_id in self._ledger.scheduled(job):
-            found = self._ledger.find(job, execution_id)
-            if found is not None and found.execution.verdict is None:
-                with suppress(Conflict):
-                    await self._fleet.stop(job, execution_id, message, by=BY_SCHEDULE)
 
     # --- JobControl -----------------------------------------------------------------------------------
 
@@ -330,27 +293,7 @@ class Supervisor:
             raise Conflict(
                 f"job '{found.name}' is {suspended}; 'scaler job resume {found.name}' lets it start"
             )
-        if template is not None:
-            template = replace(found.template, container=template.container)
-            self._check(replace(found, template=template))
-        name = names.manual_execution_name(found.name)
-        state = self._fleet.new(found, Trigger(kind=Cause.MANUAL, by=by), name, template=template)
-        with self._gate.ask_by_hand(state.execution) as room:
-            await self._fleet.begin([state], room, by=by)
-        log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
-        return state
-
-    def _check(self, job: Job) -> None:
-        """Ask the executor about a template that no job file's check has seen.
-
-        Raises:
-            ConfigError: it could not run it.
-        """
-        faults = [
-            f"{path.removeprefix('properties.template.')}: {text}" for path, text in self._ports.check(job)
-        ]
-        if faults:
-            raise ConfigError(f"The request body is not valid: {'; '.join(faults)}.")
+        return await self._starts.by_hand(found, template, by=by)
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is."""
