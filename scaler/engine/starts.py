@@ -9,8 +9,8 @@ from datetime import datetime
 
 import structlog
 
+from scaler.engine.capacity import Gate, Reservation
 from scaler.engine.fleet import Fleet
-from scaler.engine.gate import Gate, Reservation
 from scaler.engine.ledger import Ledger
 from scaler.errors import ConfigError, Conflict
 from scaler.model import names
