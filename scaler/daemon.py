@@ -170,6 +170,7 @@ def _limits(settings: Settings) -> Limits:
         launch_s=limits.launch_timeout.total_seconds(),
         stop_grace_s=limits.stop_grace.total_seconds(),
         call_s=limits.stop_grace.total_seconds() + 50.0,
+        overall=limits.overall,
     )
 
 

@@ -20,6 +20,7 @@ _OCCASIONS = {
     "Tick": "on schedule",
     "Refill": "because an execution ended",
     "LookAgain": "to look again after a start",
+    "Room": "because a limit of the daemon has room again",
     "Plan": "for a plan only",
     "Schedule": "by its schedule",
     "Suspend": "when it was suspended",
@@ -37,6 +38,10 @@ _REASONS = {
     "BackingOff": "executions failed lately, and their messages are held back a while",
     "Overlap": "an earlier scheduled execution had not ended",
     "Missed": "due times passed while nobody looked",
+    "AtGlobalLimit": "a limit of the whole daemon was reached",
+    "FairShare": "the room that is left is other jobs' share",
+    "LaunchRate": "the daemon may begin no more executions at this moment",
+    "TooLarge": "one execution is larger than a limit of the whole daemon",
     "Suspended": "the job is suspended",
     "LaunchBackoff": "launches failed lately, and the next try waits a little",
 }
@@ -76,6 +81,10 @@ def _bound_sentence(decision: dict[str, Any]) -> str | None:
         return f"The floor minExecutions = {decision['minExecutions']} held."
     if bound == "breaker":
         return "The breaker held messages back whose executions failed ('scaler job reset' forgets that)."
+    if bound == "fairShare":
+        return "Other jobs that wait have less than their share of 'limits.global', so the room is theirs."
+    if bound.startswith("limits.global."):
+        return f"The setting {bound} of the daemon held ({decision['waiting']} were waiting)."
     if bound == "claims":
         return "The number was cut to the work that no running execution holds yet."
     return None

@@ -14,6 +14,7 @@ import structlog
 
 from scaler.engine import recovery
 from scaler.engine.audit import Audit
+from scaler.engine.capacity import Gate, Reservation
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
 from scaler.engine.ledger import Ledger
@@ -48,6 +49,7 @@ class FleetPorts:
     store: Store
     audit: Audit
     ledger: Ledger
+    gate: Gate
     faults: FaultLog
     crew: Crew
     instance: str
@@ -100,11 +102,15 @@ class Fleet:
         self._secrets[name] = job.secrets
         return advance(fresh, Begun(), now, lambda: names.replica_name(name)).state
 
-    async def begin(self, states: list[ExecutionState], *, by: str) -> None:
+    async def begin(self, states: list[ExecutionState], room: Reservation, *, by: str) -> None:
         """Record, with who began them, and hand over to runners; not cut short when the asking loop is cancelled.
 
         That loop ends only once they are counted, or its successor would launch for the same messages.
+
+        Raises:
+            ValueError: they need more room than was reserved for them.
         """
+        self.ports.gate.redeem(room, states)
         begun = self.ports.spawn(self._begin(tuple(states), by), "engine/begin")
         try:
             await asyncio.shield(begun)
@@ -129,7 +135,8 @@ class Fleet:
             ledger=self.ports.ledger,
             faults=self.ports.faults,
             executor=await self.ports.crew.get(execution.executor),
-            ended=self.ports.ended,
+            ended=self._ended,
+            turn=self.ports.gate.turn,
         )
         runner = self._runners[execution.id] = Runner(state, ports, self._build)
         try:
@@ -137,6 +144,11 @@ class Fleet:
         finally:
             self._runners.pop(execution.id, None)
             self._secrets.pop(execution.id, None)
+
+    def _ended(self, state: ExecutionState) -> None:
+        """Give room back, then let others hear of the end."""
+        self.ports.gate.release(state.execution.id)
+        self.ports.ended(state)
 
     def _build(self, state: ExecutionState, replica: Replica) -> ReplicaSpec:
         """Build with the secrets of the definition it was begun with; after a restart with today's."""
@@ -151,6 +163,7 @@ class Fleet:
     async def recover(self) -> None:
         """Load unfinished executions, so that they are counted; `resume` takes them up."""
         self._left = await self.ports.store.unfinished()
+        self.ports.gate.adopt(self._left)
         for state in self._left:
             self.ports.ledger.put(state, self.ports.clock.now())
 
@@ -175,6 +188,7 @@ class Fleet:
         found = await recovery.find_resumptions(
             name, executor, states, clock=ports.clock, limits=ports.limits, faults=ports.faults
         )
+        ports.gate.park(item.state.execution.id for item in found if not item.is_running)
         for resumption in found:
             execution_id = resumption.state.execution.id
             ports.spawn(self._drive(resumption), f"execution:{execution_id}")

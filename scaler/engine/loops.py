@@ -42,7 +42,11 @@ RunLoop = Callable[[AnyLoop], "asyncio.Task[None]"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopsPorts:
-    """What the loops are made from. `event` and `schedule` make what those of each kind share."""
+    """What the loops are made from.
+
+    `forget` hears of jobs whose loop has ended: they wait for no room any more.
+    `event` and `schedule` make what those of each kind share.
+    """
 
     clock: Clock
     store: Store
@@ -50,6 +54,7 @@ class LoopsPorts:
     ledger: Ledger
     ended_kept_s: float
     run: RunLoop
+    forget: Callable[[str], None]
     event: Callable[[], LoopPorts]
     schedule: Callable[[], SchedulePorts]
 
@@ -194,6 +199,7 @@ class Loops:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        self.ports.forget(name)
 
     def _make(self, job: Job) -> AnyLoop | None:
         trigger = job.trigger

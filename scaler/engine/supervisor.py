@@ -14,11 +14,14 @@ from datetime import datetime
 import structlog
 
 from scaler.engine.audit import Audit
+from scaler.engine.breaker_notes import BreakerNotes
 from scaler.engine.budget import Budgets
+from scaler.engine.capacity import Gate, Reservation
 from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
 from scaler.engine.fleet import Fleet, FleetPorts
+from scaler.engine.inspection import InspectionPorts, inspect
 from scaler.engine.job_loop import JobLoop, LoopPorts
 from scaler.engine.ledger import Ledger
 from scaler.engine.limits import Limits
@@ -39,7 +42,7 @@ from scaler.model.share import Share
 from scaler.planning import breaker
 from scaler.planning.asker import BY_FLOOR, asker
 from scaler.ports.clock import Clock
-from scaler.ports.control import SOMEBODY, EngineHealth, JobView
+from scaler.ports.control import SOMEBODY, EngineHealth, Inspection, JobView
 from scaler.ports.scaler import SessionPool
 from scaler.ports.store import Store
 from scaler.ports.trace import Recorder, Unrecorded
@@ -74,6 +77,8 @@ class Supervisor:
         rate = ports.limits.source_requests
         self._budgets = Budgets(ports.clock, rate) if rate else None
         self._origins = Origins(ports.store, ports.resolve)
+        self._gate = Gate(ports.limits.overall, ports.clock, wake=self._room_came)
+        self._notes = BreakerNotes(ports.store)
         self._fleet = Fleet(self._fleet_ports())
         self._loops = Loops(self._loops_ports())
         self._since: dict[tuple[str, str], tuple[str, datetime]] = {}
@@ -109,6 +114,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Stop ticking and let go of replicas without stopping them: the next start adopts them."""
+        self._gate.close()
         self._over.set()
 
     async def ready(self) -> None:
@@ -149,6 +155,7 @@ class Supervisor:
             store=ports.store,
             audit=self._audit,
             ledger=self._ledger,
+            gate=self._gate,
             faults=self._faults,
             crew=ports.crew,
             instance=ports.instance,
@@ -166,6 +173,11 @@ class Supervisor:
 
     def _run_loop(self, loop: AnyLoop) -> asyncio.Task[None]:
         return self._spawn(self._guard(loop.job.name, loop.run), f"job:{loop.job.name}")
+
+    def _room_came(self, job: str) -> None:
+        loop = self._loops.of(job)
+        if loop is not None:
+            loop.room_came()
 
     # --- jobs -----------------------------------------------------------------------------------------
 
@@ -195,6 +207,7 @@ class Supervisor:
             ledger=self._ledger,
             ended_kept_s=ports.limits.ended_kept_s,
             run=self._run_loop,
+            forget=self._gate.forget,
             event=self._loop_ports,
             schedule=self._schedule_ports,
         )
@@ -216,6 +229,8 @@ class Supervisor:
                 circuits=self._circuits,
                 budgets=self._budgets,
             ),
+            notes=self._notes,
+            ask=self._gate.ask,
             start=self._start_many,
             settle=self._settle_origin,
             late=self._note_lateness,
@@ -229,7 +244,9 @@ class Supervisor:
         self._late.append(seconds)
         self._ticks += 1
 
-    async def _start_many(self, job: Job, shares: tuple[Share | None, ...], decision: Decision) -> None:
+    async def _start_many(
+        self, job: Job, shares: tuple[Share | None, ...], decision: Decision, room: Reservation
+    ) -> None:
         new = [(names.event_execution_name(job.name), share) for share in shares]
         trigger = asker(decision)
         await self._fleet.begin(
@@ -237,6 +254,7 @@ class Supervisor:
                 self._fleet.new(job, trigger, name, decision_id=decision.id, share=share)
                 for name, share in new
             ],
+            room,
             by=by_rules((trigger.by,)) if trigger.by != BY_FLOOR else BY_FLOOR,
         )
 
@@ -246,6 +264,7 @@ class Supervisor:
             store=self._ports.store,
             live=lambda job: len(self._ledger.scheduled(job)),
             started=self._is_fired,
+            ask=self._gate.ask,
             fire=self._fire,
             stop_all=self._stop_scheduled,
         )
@@ -254,12 +273,12 @@ class Supervisor:
         name = names.schedule_execution_name(job.name, due)
         return await self._ports.store.execution(job.name, name) is not None
 
-    async def _fire(self, job: Job, due: datetime, decision_id: int) -> None:
+    async def _fire(self, job: Job, due: datetime, decision_id: int, room: Reservation) -> None:
         if not await self._is_fired(job, due):
             name = names.schedule_execution_name(job.name, due)
             trigger = Trigger(kind=Cause.SCHEDULE, by=BY_SCHEDULE)
             state = self._fleet.new(job, trigger, name, decision_id=decision_id)
-            await self._fleet.begin([state], by=BY_SCHEDULE)
+            await self._fleet.begin([state], room, by=BY_SCHEDULE)
 
     async def _stop_scheduled(self, job: str, message: str) -> None:
         for execution_id in self._ledger.scheduled(job):
@@ -304,7 +323,8 @@ class Supervisor:
             template = replace(found.template, container=template.container)
         name = names.manual_execution_name(found.name)
         state = self._fleet.new(found, Trigger(kind=Cause.MANUAL, by=by), name, template=template)
-        await self._fleet.begin([state], by=by)
+        with self._gate.ask_by_hand(state.execution) as room:
+            await self._fleet.begin([state], room, by=by)
         log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
         return state
 
@@ -319,6 +339,7 @@ class Supervisor:
             raise Conflict(f"job '{job}' has nothing to reset: only event jobs hold messages back")
         await self._audit.record(AuditAction.JOB_RESET, by=by, job=loop.job.name)
         loop.reset_breaker()
+        await self._notes.keep(loop.job, breaker.CLOSED)
         log.info("breaker.reset", job=loop.job.name, by=by)
 
     async def suspend(self, job: str, *, by: str = SOMEBODY) -> None:
@@ -346,6 +367,16 @@ class Supervisor:
             ticks=self._ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
         )
+
+    async def inspect(self) -> Inspection:
+        """Compare records and executors with what must hold of them."""
+        ports = self._ports
+        return await inspect(
+            InspectionPorts(
+                store=ports.store, crew=ports.crew, clock=ports.clock, limits=ports.limits,
+                jobs=tuple(view.job.name for view in self.jobs()),
+            )
+        )  # fmt: skip
 
 
 class _Closed(Exception):

@@ -17,6 +17,7 @@ class Occasion(StrEnum):
     LOOK_AGAIN = "LookAgain"
     PLAN = "Plan"
     SCHEDULE = "Schedule"
+    ROOM = "Room"
     SUSPEND = "Suspend"
 
 
@@ -35,6 +36,10 @@ class Reason(StrEnum):
     BACKING_OFF = "BackingOff"
     OVERLAP = "Overlap"
     MISSED = "Missed"
+    AT_GLOBAL_LIMIT = "AtGlobalLimit"
+    FAIR_SHARE = "FairShare"
+    LAUNCH_RATE = "LaunchRate"
+    TOO_LARGE = "TooLarge"
     SUSPENDED = "Suspended"
 
 
@@ -46,6 +51,11 @@ class Bound(StrEnum):
     MIN = "minExecutions"
     CLAIMS = "claims"
     BREAKER = "breaker"
+    GLOBAL_EXECUTIONS = "limits.global.executions"
+    GLOBAL_CPU = "limits.global.cpu"
+    GLOBAL_MEMORY = "limits.global.memory"
+    LAUNCH_RATE = "limits.global.launchRate"
+    FAIR_SHARE = "fairShare"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

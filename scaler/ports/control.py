@@ -12,6 +12,7 @@ from scaler.model.execution import ExecutionState
 from scaler.model.job import Job, Template
 from scaler.model.replica import Health
 from scaler.model.suspension import Suspension
+from scaler.planning.invariants import Violation
 
 SOMEBODY: Final = "somebody"
 """Who asked, where nothing better is known."""
@@ -63,6 +64,22 @@ class EngineHealth:
     lateness_p99_s: float
     ticks: int
     file_faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a look at records and executors found.
+
+    Attributes:
+        violations: promises that do not hold; empty if all is well.
+        executions, decisions: how many were looked at.
+        silent: executors that did not answer, of which nothing was compared.
+    """
+
+    violations: tuple[Violation, ...]
+    executions: int
+    decisions: int
+    silent: tuple[str, ...]
 
 
 class JobControl(Protocol):
@@ -130,6 +147,10 @@ class JobControl(Protocol):
 
     async def health(self) -> EngineHealth:
         """Say how the engine is."""
+        ...
+
+    async def inspect(self) -> Inspection:
+        """Compare records, decisions and what executors hold with what must hold of them; changes nothing."""
         ...
 
     def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:

@@ -8,6 +8,7 @@ from typing import Protocol
 from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Decision
 from scaler.model.execution import ExecutionState, ExecutionStatus
+from scaler.model.history import ExecutionQuery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,14 @@ class StoreReader(Protocol):
         statuses: frozenset[ExecutionStatus] | None = None,
     ) -> Page:
         """List a job's executions, newest first.
+
+        Raises:
+            ValueError: `cursor` is not one that this store gave.
+        """
+        ...
+
+    async def find(self, query: ExecutionQuery, *, limit: int = 100, cursor: str | None = None) -> Page:
+        """List the executions that are asked for, of one job or of all, newest first.
 
         Raises:
             ValueError: `cursor` is not one that this store gave.

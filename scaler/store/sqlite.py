@@ -18,8 +18,9 @@ from scaler.errors import StoreError
 from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Decision
 from scaler.model.execution import FINAL, LEGAL, ExecutionState, ExecutionStatus
+from scaler.model.history import ExecutionQuery
 from scaler.ports.store import Page
-from scaler.store import audit, rows
+from scaler.store import audit, listing, rows
 from scaler.store.opening import explain, hold_lock, load_queries, make_file, open_reading, open_writing
 from scaler.store.writer import Writer
 
@@ -47,17 +48,20 @@ class SqliteStore:
         statuses: frozenset[ExecutionStatus] | None = None,
     ) -> Page:
         """List a job's executions, newest first; new ones never move what a cursor gives. See the port."""
+        return await self.find(ExecutionQuery(job=job, statuses=statuses), limit=limit, cursor=cursor)
+
+    async def find(self, query: ExecutionQuery, *, limit: int = 100, cursor: str | None = None) -> Page:
+        """List the executions that are asked for, newest first. See the port."""
         if limit < 1:
             raise StoreError(f"a page of {limit} executions; ask for at least 1")
-        wanted = None if statuses is None else json.dumps(sorted(statuses))
-        asked = {"job": job, "limit": limit + 1, "statuses": wanted} | rows.read_cursor(cursor)
-        found = await self._read("list_executions", asked)
-        seqs = {row["id"]: row for row in found}
+        if query.statuses == frozenset():
+            return Page(items=(), cursor=None)
+        found = await self._fetch(*listing.page_statement(query, cursor, limit))
         states = rows.read_states(found)
         if len(states) <= limit:
             return Page(items=tuple(states), cursor=None)
         kept = tuple(states[:limit])
-        last = seqs[kept[-1].execution.id]
+        last = next(row for row in found if row["id"] == kept[-1].execution.id)
         return Page(items=kept, cursor=rows.cursor_behind(last["created_at"], last["seq"]))
 
     async def decisions(self, job: str, *, limit: int = 50) -> tuple[Decision, ...]:

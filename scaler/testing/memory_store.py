@@ -8,6 +8,7 @@ from scaler.errors import StoreError
 from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Decision
 from scaler.model.execution import FINAL, LEGAL, ExecutionState, ExecutionStatus
+from scaler.model.history import ExecutionQuery
 from scaler.ports.store import Page
 
 
@@ -45,14 +46,17 @@ class MemoryStore:
         statuses: frozenset[ExecutionStatus] | None = None,
     ) -> Page:
         """List a job's executions, newest first."""
+        return await self.find(ExecutionQuery(job=job, statuses=statuses), limit=limit, cursor=cursor)
+
+    async def find(self, query: ExecutionQuery, *, limit: int = 100, cursor: str | None = None) -> Page:
+        """List the executions that are asked for, newest first."""
         if limit < 1:
             raise StoreError(f"a page of {limit} executions; ask for at least 1")
         before = _read_cursor(cursor)
         found = [
             state
-            for state in self._newest_first(job)
-            if (before is None or self._age(state) < before)
-            and (statuses is None or state.execution.status in statuses)
+            for state in sorted(self._states.values(), key=self._age, reverse=True)
+            if query.fits(state.execution) and (before is None or self._age(state) < before)
         ]
         kept = tuple(found[:limit])
         if len(found) <= limit:
