@@ -31,6 +31,7 @@ from scaler.engine.sessions import Sessions
 from scaler.engine.supervisor import EnginePorts, Supervisor
 from scaler.errors import ConfigError, ScalerError, StoreError
 from scaler.model.audit import BY_DAEMON, AuditAction
+from scaler.model.job import Job
 from scaler.observability.logs import configure_logs
 from scaler.plugins import EXECUTORS
 from scaler.ports.executor import Executor, ExecutorContext
@@ -123,6 +124,8 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor,
             sessions=sessions,
             resolve=resolve_rule,
             instance=instance,
+            wall=SystemClock.wall,
+            check=opener.check,
             limits=_limits(settings),
             recorder=recorder,
         )
@@ -154,6 +157,10 @@ class _Executors:
         _make_folder(place)
         _make_folder(context.log_dir)
         return EXECUTORS.load(name).open(self._settings.executors.get(name, {}), context)
+
+    def check(self, job: Job) -> tuple[tuple[str, str], ...]:
+        """List what the job's executor could not run of it; see `ExecutorType.check`."""
+        return EXECUTORS.load(job.executor).check(job, self._settings.executors.get(job.executor, {}))
 
 
 def log_dir(state_dir: Path) -> Path:
