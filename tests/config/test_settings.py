@@ -135,7 +135,7 @@ def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:
             "history: {logBytes: much, preset: aws}",
             [
                 "s.yaml:1:21: history.logBytes: got 'much'; write a size such as '0.5Gi' or '512Mi'",
-                "s.yaml:1:35: history.preset: got 'aws'; write 'container-apps'",
+                "s.yaml:1:35: history.preset: got 'aws'; write one of container-apps",
             ],
         ),
         ("- a", ["s.yaml:1:1: got a list; write settings, which are a mapping"]),
