@@ -152,6 +152,10 @@ class Client:
         """Give the health body, whether good or bad."""
         return self.fetch("GET", "/scaler/health", accept=504)
 
+    def inspection(self) -> Any:
+        """Give which promises records and executors break."""
+        return self.fetch("GET", "/scaler/inspection")
+
     def live_jobs(self) -> list[Any]:
         """List all jobs as they live now."""
         return list(self.fetch("GET", "/scaler/jobs")["value"])

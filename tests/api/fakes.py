@@ -27,7 +27,8 @@ from scaler.model.job import (
 from scaler.model.names import manual_execution_name
 from scaler.model.replica import Health, Replica, ReplicaStatus
 from scaler.model.suspension import Suspension
-from scaler.ports.control import SOMEBODY, Condition, EngineHealth, JobView
+from scaler.planning.invariants import Violation
+from scaler.ports.control import SOMEBODY, Condition, EngineHealth, Inspection, JobView
 from scaler.ports.store import Page
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -216,6 +217,8 @@ class FakeControl:
     log_error: Exception | None = None
     error: Exception | None = None
     ok: bool = True
+    violations: tuple[Violation, ...] = ()
+    silent: tuple[str, ...] = ()
     file_faults: tuple[str, ...] = ()
     outcome: ExecutionStatus = ExecutionStatus.RUNNING
 
@@ -265,6 +268,11 @@ class FakeControl:
             return state
         message = replace(state.execution, reason="StopRequested")
         return replace(state, execution=message)
+
+    async def inspect(self) -> Inspection:
+        if self.error is not None:
+            raise self.error
+        return Inspection(violations=self.violations, executions=3, decisions=5, silent=self.silent)
 
     async def health(self) -> EngineHealth:
         return EngineHealth(
