@@ -80,6 +80,12 @@ class Conflict(ScalerError):
     code = "Conflict"
 
 
+class LimitReached(Conflict):
+    """A limit of the whole daemon leaves no room for what was asked; it may be asked again later."""
+
+    code = "LimitReached"
+
+
 class StoreError(ScalerError):
     """Records could not be read or written; nothing may be launched on a guess."""
 

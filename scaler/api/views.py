@@ -10,7 +10,7 @@ from scaler.model.audit import AuditEntry
 from scaler.model.decision import Decision, RuleVerdict
 from scaler.model.execution import ExecutionStatus
 from scaler.model.job import EventTrigger, Job, ManualTrigger, ScheduleTrigger
-from scaler.ports.control import Condition, EngineHealth, JobView
+from scaler.ports.control import Condition, EngineHealth, Inspection, JobView
 
 Body = dict[str, Any]
 
@@ -104,7 +104,7 @@ def _trigger_body(job: Job) -> Body:
 
 def job_body(view: JobView) -> Body:
     """Write a job as it lives now."""
-    last = view.last_decision
+    last, hold = view.last_decision, view.suspended
     return {
         "name": view.job.name,
         "generation": view.job.generation,
@@ -118,6 +118,7 @@ def job_body(view: JobView) -> Body:
         "lastDecision": None if last is None else decision_body(last),
         "fileFault": view.file_fault,
         "nextPoll": time_text(view.next_poll),
+        "suspended": None if hold is None else {"by": hold.by, "at": time_text(hold.at)},
     }
 
 
@@ -158,3 +159,17 @@ def counts_body(counts: dict[ExecutionStatus, int]) -> Body:
 def dumps(body: object) -> str:
     """Write JSON that stays readable for people (no escapes for letters beyond ASCII)."""
     return json.dumps(body, ensure_ascii=False)
+
+
+def inspection_body(found: Inspection) -> Body:
+    """Show what a look at records and executors found."""
+    return {
+        "ok": not found.violations,
+        "executions": found.executions,
+        "decisions": found.decisions,
+        "silentExecutors": list(found.silent),
+        "violations": [
+            {"promise": one.promise.value, "subject": one.subject, "message": one.message}
+            for one in found.violations
+        ],
+    }

@@ -29,23 +29,34 @@ def execution() -> None:
 
 
 @click.command(
-    epilog="\b\nExamples:\n  scaler execution list orders\n  scaler execution list orders --limit 5 -o json\n"
+    epilog="\b\nExamples:\n  scaler execution list orders --limit 5 -o json\n"
+    "  scaler execution list --status failed --since 24h\n  scaler execution list orders --by cli:alice\n"
 )
 @client_options
-@click.argument("job", shell_complete=complete_job)
+@click.argument("job", required=False, shell_complete=complete_job)
+@click.option("--status", multiple=True, metavar="STATUS", help="Only those; may be given several times.")
+@click.option("--trigger", metavar="KIND", help="Only those started so: Event, Schedule or Manual.")
+@click.option("--by", metavar="WHO", help="Only those started by this rule or caller, or by 'schedule'.")
+@click.option("--reason", metavar="WORD", help="Only those that ended for this reason, such as OOMKilled.")
+@click.option("--since", metavar="TIME", help="Only those created since then: 24h (ago), a day, or a time.")
+@click.option("--until", metavar="TIME", help="Only those created before then.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
-def list_executions(job: str, limit: int | None) -> None:
-    """List the executions of JOB that are kept, newest first.
+def list_executions(job: str | None, limit: int | None, status: tuple[str, ...], **asked: str | None) -> None:
+    """List the executions of JOB, or of all jobs, that are kept, newest first.
 
     With -o json: a list of Container Apps resources.
     """
-    found = connect().executions(job, limit=limit)
+    query = {name: value for name, value in asked.items() if value}
+    if status:
+        query["status"] = ",".join(status)
+    found = connect().executions(job, limit=limit, **query)
     if wants_json():
         render.print_json(found)
         return
     columns = ("NAME", "STATUS", "STARTED", "DURATION", "REASON")
     rows = [_row(item) for item in found]
-    render.table(columns, rows, empty=f"'{job}' has no executions yet.")
+    empty = "No execution fits." if query or job is None else f"'{job}' has no executions yet."
+    render.table(columns, rows, empty=empty)
 
 
 def _row(item: dict[str, Any]) -> tuple[object, ...]:
@@ -87,11 +98,19 @@ def show(job: str, execution: str) -> None:
             ("Image", containers[0].get("image")),
             ("Command", " ".join(words)),
             *([("Share", properties["share"])] if "share" in properties else []),
+            *([("Trigger", _trigger(properties["trigger"]))] if "trigger" in properties else []),
+            *([("Fault", properties["fault"])] if "fault" in properties else []),
         ]
     )
     click.echo()
     rows = [_replica_row(replica) for replica in _replicas(properties)]
-    render.table(("REPLICA", "STATUS", "EXIT CODE", "MORE"), rows, empty="No replica yet.")
+    columns = ("REPLICA", "TRY", "STATUS", "EXIT CODE", "WAITED", "RAN", "CPU", "MEMORY", "FAULT", "MORE")
+    render.table(columns, rows, empty="No replica yet.")
+
+
+def _trigger(trigger: dict[str, Any]) -> str:
+    reading = f", which read {trigger['reading']:g}" if "reading" in trigger else ""
+    return f"{trigger['kind']}, by {trigger['by']}{reading}"
 
 
 def _replicas(properties: dict[str, Any]) -> list[dict[str, Any]]:
@@ -100,8 +119,20 @@ def _replicas(properties: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
     container = (replica.get("containers") or [{}])[0]
-    more = container.get("additionalInformation")
-    return replica.get("name"), container.get("status"), container.get("code"), more
+    usage, times = replica.get("usage") or {}, replica.get("times") or {}
+    seconds, peak = usage.get("cpuSeconds"), usage.get("peakMemoryBytes")
+    return (
+        replica.get("name"),
+        replica.get("attempt"),
+        container.get("status"),
+        container.get("code"),
+        render.between(times.get("created"), times.get("started")),
+        render.between(times.get("started"), times.get("ended")),
+        None if seconds is None else f"{seconds:.2f}s",
+        None if peak is None else f"{peak / (1 << 20):.1f}Mi",
+        replica.get("fault"),
+        container.get("additionalInformation"),
+    )
 
 
 @click.command(epilog="\b\nExamples:\n  scaler execution stop orders orders-br3gnpe\n")

@@ -24,7 +24,7 @@ COMMANDS = {
         "scaler.cli.simulate:simulate",
         "Try settings out in virtual time; decide a recorded run again.",
     ),
-    "job": ("scaler.cli.jobs:job", "List, show and start jobs."),
+    "job": ("scaler.cli.jobs:job", "List, show, start and suspend jobs."),
     "execution": ("scaler.cli.executions:execution", "List, show and stop executions, read their logs."),
     "why": ("scaler.cli.why:why", "Explain the latest decisions of a job."),
     "audit": ("scaler.cli.audit:audit", "List who or what did something, and what."),

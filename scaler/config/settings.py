@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,22 @@ from pydantic import ValidationError
 from scaler.config.faults import Fault, mask
 from scaler.config.files import read_file
 from scaler.config.secrets import file_trouble, read_secret_file
-from scaler.config.settings_wire import SettingsWire, TokenWire, split_address
+from scaler.config.settings_wire import (
+    NO_BOUND,
+    GlobalWire,
+    HistoryWire,
+    SettingsWire,
+    TokenWire,
+    split_address,
+)
 from scaler.config.source import Document, UnreadableText, decode, read_documents
 from scaler.errors import ConfigError
+from scaler.model.capacity import UNLIMITED, GlobalLimits
+from scaler.model.retention import CONTAINER_APPS, DEFAULT_RETENTION, Retention
 from scaler.model.secret import Secret
 from scaler.plugins import EXECUTORS, Registry
 from scaler.ports.executor import ExecutorType
-from scaler.wire.base import show, without_nulls
+from scaler.wire.base import parse_memory, show, without_nulls
 from scaler.wire.faults import WireFault, nearest, pydantic_faults, where
 
 DEFAULT_STATE_DIR = ".scaler"
@@ -37,14 +47,6 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """How much is kept per job."""
-
-    executions: int = 1000
-    decisions: int = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
     """Times that bound the daemon's own work.
 
@@ -54,6 +56,7 @@ class LimitSettings:
         source_requests: most requests a second to one source, of all rules together; None for no limit.
         launch_timeout: longest start of one replica, pulling its image included.
         stop_grace: from asking a replica to end until it is killed.
+        overall: what all executions of the daemon may take together.
     """
 
     poll_timeout: timedelta = timedelta(seconds=10)
@@ -61,6 +64,7 @@ class LimitSettings:
     source_requests: float | None = None
     launch_timeout: timedelta = timedelta(seconds=300)
     stop_grace: timedelta = timedelta(seconds=10)
+    overall: GlobalLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,7 @@ class Settings:
     state_dir: Path
     listen: Listen | None = None
     executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    history: History = History()
+    history: Retention = DEFAULT_RETENTION
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     trace: TraceSettings | None = None
@@ -232,6 +236,29 @@ def _text(name: str, document: Document, faults: list[WireFault]) -> str:
     return "\n".join(dict.fromkeys(str(line) for line in lines))
 
 
+def _overall(wire: GlobalWire) -> GlobalLimits:
+    return GlobalLimits(
+        executions=wire.executions,
+        cpu=wire.cpu,
+        memory_bytes=None if wire.memory is None else parse_memory(wire.memory),
+        launch_rate=wire.launch_rate,
+        launch_burst=wire.launch_burst or max(1, math.floor(wire.launch_rate or 1.0)),
+        pass_over=wire.pass_over,
+    )
+
+
+def _retention(wire: HistoryWire) -> Retention:
+    """Join the preset and what is written beside it."""
+    kept = replace(CONTAINER_APPS if wire.preset else DEFAULT_RETENTION, decisions=wire.decisions)
+    if wire.executions is not None:
+        kept = replace(kept, executions=None if wire.executions == NO_BOUND else int(wire.executions))
+    if wire.days is not None:
+        kept = replace(kept, age=None if wire.days == NO_BOUND else timedelta(days=int(wire.days)))
+    if wire.log_bytes is not None:
+        kept = replace(kept, log_bytes=None if wire.log_bytes == NO_BOUND else parse_memory(wire.log_bytes))
+    return kept
+
+
 def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings:
     listen = None
     if wire.listen is not None:
@@ -246,13 +273,14 @@ def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings
         state_dir=Path(os.path.normpath(os.path.join(folder, wire.state_dir))),
         listen=listen,
         executors=dict(wire.executors),
-        history=History(executions=wire.history.executions, decisions=wire.history.decisions),
+        history=_retention(wire.history),
         limits=LimitSettings(
             poll_timeout=timedelta(seconds=limits.poll_timeout),
             refill_interval=timedelta(seconds=limits.refill_interval),
             source_requests=limits.source_requests,
             launch_timeout=timedelta(seconds=limits.launch_timeout),
             stop_grace=timedelta(seconds=limits.stop_grace),
+            overall=_overall(limits.overall),
         ),
         log=LogSettings(level=wire.log.level, format=wire.log.format),
         trace=trace,

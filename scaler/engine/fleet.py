@@ -14,6 +14,7 @@ import structlog
 
 from scaler.engine import recovery
 from scaler.engine.audit import Audit
+from scaler.engine.capacity import Gate, Reservation
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
 from scaler.engine.ledger import Ledger
@@ -23,7 +24,7 @@ from scaler.engine.spec import build_spec
 from scaler.errors import ConfigError, Conflict, NotFound
 from scaler.model import names
 from scaler.model.audit import AuditAction
-from scaler.model.execution import Cause, Execution, ExecutionState
+from scaler.model.execution import Execution, ExecutionState, Trigger
 from scaler.model.job import Job, Template
 from scaler.model.replica import Replica, ReplicaSpec
 from scaler.model.secret import Secret
@@ -48,6 +49,7 @@ class FleetPorts:
     store: Store
     audit: Audit
     ledger: Ledger
+    gate: Gate
     faults: FaultLog
     crew: Crew
     instance: str
@@ -70,7 +72,7 @@ class Fleet:
     def new(
         self,
         job: Job,
-        cause: Cause,
+        trigger: Trigger,
         name: str,
         *,
         template: Template | None = None,
@@ -83,7 +85,7 @@ class Fleet:
             id=name,
             job=job.name,
             generation=job.generation,
-            cause=cause,
+            cause=trigger.kind,
             template=template or job.template,
             executor=job.executor,
             replica_timeout=job.replica_timeout,
@@ -93,17 +95,22 @@ class Fleet:
             created_at=now,
             decision_id=decision_id,
             share=share,
+            trigger=trigger,
             template_hash=template_hash(template or job.template),
         )
         fresh = ExecutionState(execution=execution)
         self._secrets[name] = job.secrets
         return advance(fresh, Begun(), now, lambda: names.replica_name(name)).state
 
-    async def begin(self, states: list[ExecutionState], *, by: str) -> None:
+    async def begin(self, states: list[ExecutionState], room: Reservation, *, by: str) -> None:
         """Record, with who began them, and hand over to runners; not cut short when the asking loop is cancelled.
 
         That loop ends only once they are counted, or its successor would launch for the same messages.
+
+        Raises:
+            ValueError: they need more room than was reserved for them.
         """
+        self.ports.gate.redeem(room, states)
         begun = self.ports.spawn(self._begin(tuple(states), by), "engine/begin")
         try:
             await asyncio.shield(begun)
@@ -128,7 +135,8 @@ class Fleet:
             ledger=self.ports.ledger,
             faults=self.ports.faults,
             executor=await self.ports.crew.get(execution.executor),
-            ended=self.ports.ended,
+            ended=self._ended,
+            turn=self.ports.gate.turn,
         )
         runner = self._runners[execution.id] = Runner(state, ports, self._build)
         try:
@@ -136,6 +144,11 @@ class Fleet:
         finally:
             self._runners.pop(execution.id, None)
             self._secrets.pop(execution.id, None)
+
+    def _ended(self, state: ExecutionState) -> None:
+        """Give room back, then let others hear of the end."""
+        self.ports.gate.release(state.execution.id)
+        self.ports.ended(state)
 
     def _build(self, state: ExecutionState, replica: Replica) -> ReplicaSpec:
         """Build with the secrets of the definition it was begun with; after a restart with today's."""
@@ -150,6 +163,7 @@ class Fleet:
     async def recover(self) -> None:
         """Load unfinished executions, so that they are counted; `resume` takes them up."""
         self._left = await self.ports.store.unfinished()
+        self.ports.gate.adopt(self._left)
         for state in self._left:
             self.ports.ledger.put(state, self.ports.clock.now())
 
@@ -174,6 +188,7 @@ class Fleet:
         found = await recovery.find_resumptions(
             name, executor, states, clock=ports.clock, limits=ports.limits, faults=ports.faults
         )
+        ports.gate.park(item.state.execution.id for item in found if not item.is_running)
         for resumption in found:
             execution_id = resumption.state.execution.id
             ports.spawn(self._drive(resumption), f"execution:{execution_id}")

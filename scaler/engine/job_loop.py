@@ -13,10 +13,13 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from scaler.engine.breaker_notes import BreakerNotes
+from scaler.engine.capacity import Reservation
 from scaler.engine.faults import FaultLog
 from scaler.engine.ledger import Ledger
 from scaler.engine.limits import Limits
 from scaler.engine.pace import Pace
+from scaler.engine.poison import PoisonMover, PoisonPorts
 from scaler.engine.sources import RuleSource, SourcePorts
 from scaler.engine.ticker import Ticker
 from scaler.model.decision import Decision, Occasion
@@ -26,6 +29,7 @@ from scaler.model.replica import Fault
 from scaler.model.sample import PollFailure, Sample
 from scaler.model.share import Share
 from scaler.planning import breaker
+from scaler.planning.answer import Plan
 from scaler.planning.counts import Counts
 from scaler.planning.decide import Inputs, decide
 from scaler.planning.plan import RuleReading
@@ -48,8 +52,9 @@ SHORTEST_REST_S = 0.001
 class LoopPorts:
     """What every job loop shares.
 
-    `start` gets one entry for each execution to start: its share, if it has one. `settle` finds out which
-    executions may hold messages of what the job counts now; before the first reading.
+    `ask` reserves room under the limits of the whole daemon; with it `start` gets one entry for each execution to
+    start: its share, if it has one. `settle` finds out which executions may hold messages of what the job counts
+    now; before the first reading. `notes` keep where breakers stand.
     """
 
     clock: Clock
@@ -59,7 +64,10 @@ class LoopPorts:
     faults: FaultLog
     pace: Pace
     sources: SourcePorts
-    start: Callable[[Job, tuple[Share | None, ...], int], Awaitable[None]]
+    notes: BreakerNotes
+    poison: PoisonPorts
+    ask: Callable[[Job, int], Reservation]
+    start: Callable[[Job, tuple[Share | None, ...], Decision, Reservation], Awaitable[None]]
     settle: Callable[[Job, EventTrigger], Awaitable[None]]
     late: Callable[[float], None]
     recorder: Recorder = field(default_factory=Unrecorded)
@@ -75,12 +83,15 @@ class JobLoop:
         self._idle: tuple[object, ...] | None = None
         self.next_poll: datetime | None = None
         self.breaker = breaker.CLOSED
+        self._early: list[ExecutionState] | None = []
+        self._mover = PoisonMover(job, trigger, ports.poison)
         self._trigger = trigger
         self._ports = ports
         self._wake = asyncio.Event()
         self._looks: list[float] = []
         self._takings: dict[str, Takings] = {}
         self._refill = False
+        self._room = False
         self._refusals = 0
         self._hold_until: datetime | None = None
 
@@ -93,6 +104,9 @@ class JobLoop:
 
     def execution_ended(self, state: ExecutionState) -> None:
         """Take note of the end of one of this job's event executions."""
+        if self._early is not None:
+            self._early.append(state)
+            return
         self._note_outcome(state)
         if not self._trigger.refill:
             return
@@ -103,6 +117,12 @@ class JobLoop:
         pauses += [max(0.0, (moment - wall).total_seconds()) for moment in tries if moment is not None]
         self._looks = sorted(now + pause for pause in pauses)
         self._refill = True
+        self._wake.set()
+
+    def room_came(self) -> None:
+        """Take note that there is room under a limit of the daemon that held this job back."""
+        self._room = True
+        self._looks = sorted([self._ports.clock.monotonic(), *self._looks])
         self._wake.set()
 
     def reset_breaker(self) -> None:
@@ -133,6 +153,7 @@ class JobLoop:
 
     async def run(self) -> None:
         """Poll at once, then on the cadence, until cancelled."""
+        await self._recall_breaker()
         await self._ports.settle(self.job, self._trigger)
         interval_s = self._trigger.polling_interval.total_seconds()
         timeout_s = self._ports.limits.poll_timeout(interval_s)
@@ -144,6 +165,15 @@ class JobLoop:
             for source in sources:
                 tasks.create_task(source.run(), name=f"rule:{self.job.name}/{source.rule.name}")
             await self._cadence(sources, Ticker(start=self._ports.clock.monotonic(), interval_s=interval_s))
+
+    async def _recall_breaker(self) -> None:
+        """Learn where the breaker stood in a former process, then what ended since this one began."""
+        if self._early is None:
+            return
+        self.breaker = await self._ports.notes.recall(self.job)
+        early, self._early = self._early, None
+        for state in early:
+            self.execution_ended(state)
 
     async def _cadence(self, sources: list[RuleSource], ticker: Ticker) -> None:
         while True:
@@ -162,9 +192,10 @@ class JobLoop:
         if wait > 0:
             self._looks[0] = now + wait
             return
-        first, self._refill = self._refill, False
+        occasion = Occasion.REFILL if self._refill else Occasion.ROOM if self._room else Occasion.LOOK_AGAIN
+        self._refill = self._room = False
         self._looks.pop(0)
-        await self._evaluate(sources, Occasion.REFILL if first else Occasion.LOOK_AGAIN, ticker)
+        await self._evaluate(sources, occasion, ticker)
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -192,21 +223,36 @@ class JobLoop:
             counts=counts, at=now, occasion=occasion, hold=hold, breaker=self.breaker,
         )  # fmt: skip
         planned = decide(inputs)
+        with self._ports.ask(self.job, planned.launch) as room:
+            if room.cut is not None:
+                inputs = replace(inputs, cut=room.cut)
+                planned = decide(inputs)
+            await self._carry_out(inputs, planned, room, read_s)
+        if planned.waiting and await self._mover.act(self.breaker):
+            self.reset_breaker()
+
+    async def _carry_out(self, inputs: Inputs, planned: Plan, room: Reservation, read_s: float) -> None:
+        """Record the decision, then start what it says."""
+        occasion = inputs.occasion
         decision = planned.decision(
-            job=self.job.name, trigger=self._trigger, counts=counts, at=now, occasion=occasion
+            job=self.job.name, trigger=self._trigger, counts=inputs.counts, at=inputs.at, occasion=occasion
         )
         self._decision, self._decided_at = decision, None
         decision_id = await self._ports.store.decide(decision)
         self._decision = replace(decision, id=decision_id)
         self._ports.recorder.decided(inputs, planned, decision_id=decision_id, read_s=read_s)
-        if planned.launch:
+        if room.cut is not None or planned.launch:
             self._idle = None
+        if not planned.launch:
+            await self._ports.notes.keep(self.job, self.breaker)
+        if planned.launch:
             log.info(
                 "job.launch", job=self.job.name, launch=planned.launch, occasion=occasion.value,
                 formula=planned.formula,
             )  # fmt: skip
             self.breaker = breaker.launched(self.breaker, planned.launch)
-            await self._ports.start(self.job, planned.launches, decision_id)
+            await self._ports.notes.keep(self.job, self.breaker)
+            await self._ports.start(self.job, planned.launches, self._decision, room)
 
     def _repeats(
         self,

@@ -35,6 +35,11 @@ class Resumption:
     in_launch: set[str] = field(default_factory=set)
     over: set[str] = field(default_factory=set)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether anything of it runs, or may be about to."""
+        return bool(self.in_launch) or any(handle is not None for handle in self.adopted.values())
+
 
 async def find_resumptions(
     name: str,

@@ -50,7 +50,10 @@ class _Removed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerPorts:
-    """What every runner of one executor shares."""
+    """What every runner of one executor shares.
+
+    `turn` gives what is set once an execution may start its replicas; None if it may at once.
+    """
 
     clock: Clock
     limits: Limits
@@ -59,6 +62,7 @@ class RunnerPorts:
     faults: FaultLog
     executor: Executor
     ended: Callable[[ExecutionState], None]
+    turn: Callable[[str], asyncio.Event | None] = lambda _execution_id: None
 
 
 class Runner:
@@ -194,6 +198,7 @@ class Runner:
         ports, tried, pause = self._ports, replica.id in self._in_launch, self._ports.limits.retry_first_s
         if not tried:
             await self._await_turn(replica)
+            await self._await_room(replica.id)
         asked_at = ports.clock.now()
         subject = f"executor:{self.state.execution.executor}"
         while True:
@@ -222,6 +227,18 @@ class Runner:
                 return handle
             await ports.clock.sleep(pause)
             pause = min(pause * 2, ports.limits.retry_most_s)
+
+    async def _await_room(self, replica_id: str) -> None:
+        """Wait until the execution may start, or is to be stopped before."""
+        turn = self._ports.turn(self.state.execution.id)
+        if turn is None:
+            return
+        async with asyncio.TaskGroup() as tasks:
+            events = (turn, self._stop_event(replica_id))
+            waits = [tasks.create_task(event.wait(), name=f"turn:{replica_id}") for event in events]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
 
     async def _await_turn(self, replica: Replica) -> None:
         """Let the pause after a failure pass, or part of it if the execution is stopped meanwhile.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from scaler.errors import LaunchError
 from scaler.model import names
-from scaler.model.execution import ExecutionState
+from scaler.model.execution import Execution, ExecutionState
 from scaler.model.replica import Replica, ReplicaSpec
 from scaler.model.secret import Secret
 
@@ -22,11 +22,7 @@ def build_spec(
     execution, container = state.execution, state.execution.template.container
     env = {v.name: _value(v.value, v.secret_ref, secrets) for v in container.env}
     env |= {name: Secret(value) for name, value in (execution.share.env if execution.share else ())}
-    env |= {
-        "CONTAINER_APP_JOB_NAME": Secret(execution.job),
-        "CONTAINER_APP_JOB_EXECUTION_NAME": Secret(execution.id),
-        "CONTAINER_APP_REPLICA_NAME": Secret(replica.id),
-    }
+    env |= {name: Secret(value) for name, value in platform_env(execution, replica).items()}
     return ReplicaSpec(
         replica_id=replica.id,
         execution_id=execution.id,
@@ -46,6 +42,24 @@ def build_spec(
         process=execution.template.process,
         registries=tuple((r, _secret(r.password_secret, secrets)) for r in execution.template.registries),
     )
+
+
+def platform_env(execution: Execution, replica: Replica) -> dict[str, str]:
+    """Give the variables that tell a replica who it is and why it was started; no secrets.
+
+    The first three are those of Container Apps.
+    """
+    trigger = execution.trigger
+    told = {
+        "CONTAINER_APP_JOB_NAME": execution.job,
+        "CONTAINER_APP_JOB_EXECUTION_NAME": execution.id,
+        "CONTAINER_APP_REPLICA_NAME": replica.id,
+        "SCALER_REPLICA_INDEX": str(replica.ordinal),
+        "SCALER_REPLICA_COUNT": str(execution.replica_completion_count),
+        "SCALER_REPLICA_ATTEMPT": str(replica.attempt),
+        "SCALER_TRIGGER": execution.cause.value,
+    }
+    return told if trigger is None else told | {"SCALER_TRIGGERED_BY": trigger.by}
 
 
 def _value(value: str | None, secret_ref: str | None, secrets: Mapping[str, Secret]) -> Secret:

@@ -129,6 +129,19 @@ Trigger = ManualTrigger | ScheduleTrigger | EventTrigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Poison:
+    """When a message whose executions fail is moved out of the way, and to which queue.
+
+    Attributes:
+        move_after: failed rounds of the breaker, in a row.
+        to: name of the queue; None: where the broker puts dead letters.
+    """
+
+    move_after: int
+    to: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvVar:
     """One environment variable: a plain value, or the name of a secret of the job (never both)."""
 
@@ -203,6 +216,9 @@ class Template:
 class Job:
     """One job definition; `generation` counts its changes, from 1.
 
+    `priority` and `weight` matter where jobs compete for the limits of the daemon: the higher priority first, among
+    equals shares by weight.
+    `poison` None: messages are never touched.
     `document` is the job as the ARM resource writes it (camelCase, no secret values): JSON text, so
     that the API answers with exactly what was declared.
     """
@@ -217,8 +233,13 @@ class Job:
     executor: str = "docker"
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     generation: int = 1
+    priority: int = 0
+    weight: float = 1.0
+    poison: Poison | None = None
     document: str = "{}"
 
     def __post_init__(self) -> None:
         if self.parallelism < 1 or self.replica_completion_count < 1 or self.replica_retry_limit < 0:
             raise ValueError("parallelism and replicaCompletionCount start at 1, replicaRetryLimit at 0")
+        if self.weight <= 0:
+            raise ValueError("weight is above 0")

@@ -11,6 +11,8 @@ from scaler.model.decision import Decision
 from scaler.model.execution import ExecutionState
 from scaler.model.job import Job, Template
 from scaler.model.replica import Health
+from scaler.model.suspension import Suspension
+from scaler.planning.invariants import Violation
 
 SOMEBODY: Final = "somebody"
 """Who asked, where nothing better is known."""
@@ -37,6 +39,7 @@ class JobView:
         conditions: `Ready` (can it be evaluated?), `Active` (is there work?) and `Healthy` (do executions succeed?).
         file_fault: the text of a broken edit that was not applied, or None.
         next_poll: when it is evaluated next, if nothing happens before.
+        suspended: who suspended it, and when; None if it is not.
     """
 
     job: Job
@@ -47,6 +50,7 @@ class JobView:
     last_decision: Decision | None
     file_fault: str | None
     next_poll: datetime | None
+    suspended: Suspension | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,22 @@ class EngineHealth:
     lateness_p99_s: float
     ticks: int
     file_faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a look at records and executors found.
+
+    Attributes:
+        violations: promises that do not hold; empty if all is well.
+        executions, decisions: how many were looked at.
+        silent: executors that did not answer, of which nothing was compared.
+    """
+
+    violations: tuple[Violation, ...]
+    executions: int
+    decisions: int
+    silent: tuple[str, ...]
 
 
 class JobControl(Protocol):
@@ -86,6 +106,8 @@ class JobControl(Protocol):
 
         Raises:
             NotFound: no such job.
+            Conflict: it is suspended.
+            ConfigError: the executor could not run the template.
         """
         ...
 
@@ -106,8 +128,30 @@ class JobControl(Protocol):
         """
         ...
 
+    async def suspend(self, job: str, *, by: str = SOMEBODY) -> None:
+        """Let nothing of a job start, whatever asks for it, until it is resumed; what runs goes on.
+
+        It is durable when this returns, and holds over restarts and edits of the job's file.
+
+        Raises:
+            NotFound: no such job.
+        """
+        ...
+
+    async def resume(self, job: str, *, by: str = SOMEBODY) -> None:
+        """End a suspension; due times of a schedule that passed meanwhile follow its catch-up policy.
+
+        Raises:
+            NotFound: no such job.
+        """
+        ...
+
     async def health(self) -> EngineHealth:
         """Say how the engine is."""
+        ...
+
+    async def inspect(self) -> Inspection:
+        """Compare records, decisions and what executors hold with what must hold of them; changes nothing."""
         ...
 
     def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:

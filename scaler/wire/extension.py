@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from scaler.model.job import Combine, DockerOptions, ProcessOptions, Strategy, StrategyName
+from scaler.model.job import Combine, DockerOptions, Poison, ProcessOptions, Strategy, StrategyName
 from scaler.wire.base import (
     Count,
     Flag,
@@ -30,6 +30,15 @@ def _read_share(value: object) -> str:
     return str(value)
 
 
+def _read_weight(value: object) -> float:
+    number = read_number(value)
+    if not 0.001 <= number <= 1_000_000:
+        raise ValueError(f"got {show(value)}; write a number from 0.001 to 1000000, such as 2")
+    return number
+
+
+Weight = Annotated[float, BeforeValidator(_read_weight), WithJsonSchema({"type": ["number", "string"]})]
+"""A number above 0."""
 Share = Annotated[str, BeforeValidator(_read_share), WithJsonSchema({"type": ["string", "number"]})]
 """A number in a text, as KEDA has it."""
 
@@ -91,6 +100,19 @@ class SecretSourceWire(WireModel):
     """File that holds it, relative to the job file; one line end at its end is cut."""
 
 
+class PoisonWire(WireModel):
+    """When a message whose executions always fail is moved out of the way."""
+
+    move_after: Positive = 5
+    """Failed rounds in a row, each after a longer pause, after which the message is moved."""
+    to: Word | None = None
+    """Queue that it is moved to; what can be left out depends on the scaler's type."""
+
+    def to_model(self) -> Poison:
+        """Give the section as the model has it."""
+        return Poison(move_after=self.move_after, to=self.to)
+
+
 class ExtensionWire(WireModel):
     """`x-scaler`: what the service has no word for."""
 
@@ -106,6 +128,12 @@ class ExtensionWire(WireModel):
     """Only with `triggerType: Schedule`."""
     refill: Flag = True
     """Whether an ended execution is replaced at once, without waiting for the next reading. Event jobs only."""
+    poison: PoisonWire | None = None
+    """Moves a message whose executions always fail; without it, messages are never touched. Event jobs only."""
+    priority: Count | None = None
+    """Where jobs compete for `limits.global` of the daemon: the higher number comes first; 0 when left out."""
+    weight: Weight | None = None
+    """Among competing jobs of one priority: how large its share is beside the others'; 1 when left out."""
     secrets: tuple[SecretSourceWire, ...] = ()
     """Secrets from files and environment variables, beside `configuration.secrets`."""
 

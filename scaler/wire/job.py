@@ -126,6 +126,9 @@ class JobWire(WireModel):
             replica_completion_count=config.trigger.replica_completion_count,
             executor=own.executor,
             secrets=dict(secrets),
+            priority=own.priority or 0,
+            weight=own.weight or 1.0,
+            poison=own.poison.to_model() if own.poison else None,
             document=document_text(self, template, tuple(secrets)),
         )
 
