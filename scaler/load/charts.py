@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 720, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 28, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 26, 28, 34
 _TICKS = 5
-_ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
+_ROUND = (1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,19 +24,19 @@ class Line:
     dashed: bool = False
 
 
-def chart(title: str, lines: Sequence[Line], *, unit: str) -> str:
-    """Draw lines over seconds; `unit` names what the vertical axis counts."""
+def chart(title: str, lines: Sequence[Line]) -> str:
+    """Draw lines over seconds; the title names what the vertical axis counts."""
     known = [(x, y) for line in lines for x, y in line.points if y is not None]
     width = max((x for x, _ in known), default=0.0) or 1.0
     height = max((y for _, y in known), default=0.0) or 1.0
-    across, up = ticks(width), ticks(height)
+    across, up = ticks(width), ticks(height, least=1.0)
     frame = _Frame(
         across=max(width, across[-1] if across[-1] < width * 1.2 else width), up=max(height, up[-1])
     )
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">',
         f'<text class="title" x="{_LEFT}" y="16">{escape(title)}</text>',
-        *(_rule(frame, value, unit) for value in up),
+        *(_rule(frame, value) for value in up),
         *(_mark(frame, value) for value in across if value <= frame.across),
         *(_path(frame, line) for line in lines),
         *_legend(lines),
@@ -45,9 +45,9 @@ def chart(title: str, lines: Sequence[Line], *, unit: str) -> str:
     return "\n".join(parts)
 
 
-def ticks(top: float) -> list[float]:
-    """Give round numbers from 0 to at least `top`, about five of them."""
-    rough = top / _TICKS
+def ticks(top: float, *, least: float = 0.0) -> list[float]:
+    """Give round numbers from 0 to at least `top`, about five of them; `least` is the smallest step."""
+    rough = max(top / _TICKS, least)
     scale = 10.0 ** math.floor(math.log10(rough))
     step = next(scale * one for one in _ROUND if scale * one >= rough)
     return [number * step for number in range(math.ceil(top / step - 1e-9) + 1)]
@@ -65,12 +65,11 @@ class _Frame:
         return _HEIGHT - _BOTTOM - value / self.up * (_HEIGHT - _TOP - _BOTTOM)
 
 
-def _rule(frame: _Frame, value: float, unit: str) -> str:
+def _rule(frame: _Frame, value: float) -> str:
     y = frame.y(value)
-    name = f"{value:g}" if value else f"0 {unit}"
     return (
         f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text class="axis" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>'
+        f'<text class="axis" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
     )
 
 

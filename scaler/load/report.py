@@ -13,11 +13,11 @@ from scaler.load.plan import Plan
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --dim: #66707c; --paper: #fff; --line: #d8dde3; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --dim: #9aa4b1; --paper: #15181c; --line: #343b44; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .4rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 .scroll { overflow-x: auto; } .note { color: var(--dim); } .bad { color: #c62f2f; font-weight: 600; }
 svg { width: 100%; height: auto; margin-top: 1rem; } svg text { fill: var(--ink); font-size: 12px; }
@@ -160,7 +160,6 @@ def _section(note: Notes, one: Outcome) -> str:
             Line(label="done", colour=_GREEN, points=[(each.at_s, each.done) for each in samples]),
             Line(label="depth", colour=_BLUE, points=[(each.at_s, each.depth) for each in samples]),
         ],
-        unit="messages",
     )
     end = samples[-1].at_s if samples else 1.0
     limit = [(0.0, float(note.max_executions)), (end, float(note.max_executions))]
@@ -175,7 +174,6 @@ def _section(note: Notes, one: Outcome) -> str:
                 stepped=True,
             ),
         ],
-        unit="executions",
     )
     words = [f'<p class="bad">{escape(fault)}</p>' for fault in one.faults]
     if one.interrupted:

@@ -140,15 +140,16 @@ def test_the_page_stands_alone_and_escapes_what_it_shows() -> None:
 
 def test_a_chart_is_well_formed_and_leaves_gaps_where_nothing_is_known() -> None:
     points = [(0.0, 1.0), (1.0, None), (2.0, 3.0), (3.0, 2.0)]
-    drawn = ET.fromstring(chart("a < b", [Line(label="x & y", colour="#000", points=points)], unit="z"))
+    drawn = ET.fromstring(chart("a < b", [Line(label="x & y", colour="#000", points=points)]))
     (path,) = drawn.iter("path")
     assert path.get("d", "").count("M") == 2
-    ET.fromstring(chart("empty", [Line(label="none", colour="#000", points=[])], unit="z"))
+    ET.fromstring(chart("empty", [Line(label="none", colour="#000", points=[])]))
 
 
 @given(st.floats(0.001, 1e6))
 def test_ticks_are_round_and_reach_the_top(top: float) -> None:
     found = ticks(top)
+    assert ticks(top, least=1.0)[1] >= 1
     assert found[0] == 0
     assert found[-1] >= top * (1 - 1e-6)
     assert 2 <= len(found) <= 7
