@@ -267,6 +267,7 @@ class Supervisor:
             ask=self._gate.ask,
             fire=self._fire,
             stop_all=self._stop_scheduled,
+            recorder=self._ports.recorder,
         )
 
     async def _is_fired(self, job: Job, due: datetime) -> bool:

@@ -13,7 +13,7 @@ from scaler.model.execution import Cause, ExecutionStatus
 from scaler.model.sample import Sample
 from scaler.planning.plan import RuleReading
 from scaler.simulation.chance import UNITS, Spans, dice, read_span
-from scaler.trace.lines import Arrival, Decided, Ended
+from scaler.trace.lines import Arrival, Decided, Due, Ended, Entry
 from scaler.trace.read import Trace
 
 Arrivals = Sequence[tuple[float, int]]
@@ -144,7 +144,7 @@ def told_by(trace: Trace) -> Told:
             found[entry.job, entry.rule].append(((entry.at - begin).total_seconds(), entry.count))
         elif isinstance(entry, Ended):
             ends[entry.job].append(entry)
-        else:
+        elif isinstance(entry, Decided):
             for item in entry.inputs.readings:
                 seen[entry.inputs.job, item.rule.name].append((entry.inputs.at, item))
     for (job, rule), readings in seen.items():
@@ -165,8 +165,8 @@ def told_by(trace: Trace) -> Told:
     )
 
 
-def _moments(entry: Decided | Ended | Arrival) -> tuple[datetime, ...]:
-    if isinstance(entry, Decided):
+def _moments(entry: Entry) -> tuple[datetime, ...]:
+    if isinstance(entry, Decided | Due):
         return (entry.inputs.at,)
     return (entry.at,) if isinstance(entry, Arrival) else (entry.created_at, entry.ended_at)
 
