@@ -154,6 +154,7 @@ class DockerExecutor:
 
     async def stop(self, handle: ReplicaHandle, grace: timedelta) -> None:
         """Send TERM, or what the image names as its stop signal, then KILL. See `Executor.stop`."""
+        self._watcher.is_stopping(handle.token)
         seconds = max(0, math.ceil(grace.total_seconds()))
         try:
             async with engine_call(f"stop of {handle.token}", seconds + self._limits.stop_margin_s):
