@@ -36,6 +36,8 @@ Resolve = Callable[[Job, ScaleRule], tuple[AnyScalerType, Any]]
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 LOOK_S = 1.0
 """How often it is looked whether all is done, in virtual time."""
+LEAST_AFTER_S = 3600.0
+"""For how long it goes on at least, if need be, when nothing comes in any more."""
 GIB = 1 << 30
 
 
@@ -48,7 +50,8 @@ class Scene:
         trades: how workers are, by job.
         habits: how brokers are; `parts` counts for rules that hand out shares.
         poison: share of messages whose every execution fails.
-        span_s: messages come in for so long, seconds; then it goes on until all are done, at most as long again.
+        span_s: messages come in for so long, seconds; then it goes on until all are done, at most as long again or
+            for an hour.
         poll_s: how long a poll takes.
         outages: from when until when the daemon is down, seconds; in order. What runs goes on, and is adopted.
     """
@@ -155,7 +158,7 @@ class _Simulation:
 
     @property
     def _end_s(self) -> float:
-        return 2 * self._scene.span_s
+        return self._scene.span_s + max(self._scene.span_s, LEAST_AFTER_S)
 
     async def _pass(self, *, until_s: float) -> None:
         """Let time pass until a moment, the end, or until all is done."""

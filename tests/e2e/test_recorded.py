@@ -71,7 +71,7 @@ async def test_a_recorded_run_is_decided_again_with_the_same_launches(tmp_path: 
     assert tried.returncode == 0, tried.stderr
     written, one = (outcome["jobs"][0] for outcome in json.loads(tried.stdout))
     assert (written["done"], one["done"], one["peak"]) == (written["messages"], written["messages"], 1)
-    assert MESSAGES <= written["messages"] <= MESSAGES + 2  # deduced
+    assert MESSAGES <= written["messages"] <= MESSAGES + 5  # deduced
     assert one["drainSeconds"] > written["drainSeconds"]
 
 
