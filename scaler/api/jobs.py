@@ -104,6 +104,9 @@ async def start_job(request: web.Request) -> web.Response:
     job = job_view(request).job
     body = await json_object(request)
     template = None if body is None else _override(body, job)
-    state = await request.app[CONTROL].start(job.name, template, by=caller(request))
+    try:
+        state = await request.app[CONTROL].start(job.name, template, by=caller(request))
+    except ConfigError as exc:
+        raise ApiError(400, "InvalidRequestContent", str(exc), target="template") from exc
     resource = arm_execution(state, job_name=job.name, **scope(request))
     return web.json_response({"id": resource["id"], "name": resource["name"]})

@@ -107,6 +107,7 @@ class JobControl(Protocol):
         Raises:
             NotFound: no such job.
             Conflict: it is suspended.
+            ConfigError: the executor could not run the template.
         """
         ...
 

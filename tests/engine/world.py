@@ -160,6 +160,7 @@ class World:
         self.store = MemoryStore()
         self.limits = Limits()
         self.resolve: Resolve = resolve
+        self.leap = timedelta()  # by how much the host's clock was set forth or back
         self.recorder: Recorder = Unrecorded()
 
     @asynccontextmanager
@@ -186,6 +187,7 @@ class World:
                     sessions=sessions,
                     resolve=self.resolve,
                     instance="test",
+                    wall=lambda: self.clock.now() + self.leap,
                     limits=self.limits,
                     recorder=self.recorder,
                 )

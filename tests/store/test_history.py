@@ -17,12 +17,13 @@ from scaler.store.listing import keys_statement, page_statement
 from scaler.store.rows import cursor_behind, time_text
 from scaler.testing.history_contract import FAILED, PROCESSING, SUCCEEDED, HistoryContract, fill
 from scaler.testing.memory_store import MemoryStore
+from scaler.testing.retention_contract import RetentionContract
 from scaler.testing.store_contract import START
 
 ONE, SEVERAL = frozenset({FAILED}), frozenset({FAILED, PROCESSING, SUCCEEDED})
 
 
-class TestBothStores(HistoryContract):
+class TestBothStores(HistoryContract, RetentionContract):
     @pytest.fixture(params=["sqlite", "memory"])
     async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
         if request.param == "memory":
@@ -71,7 +72,7 @@ async def test_counts_by_status_are_kept_without_counting(tmp_path: Path) -> Non
         await fill(store)
         expected = {ExecutionStatus.SUCCEEDED: 1, ExecutionStatus.FAILED: 1, ExecutionStatus.PROCESSING: 1}
         assert await store.status_counts("invoices") == expected
-        await store.prune(executions=1, decisions=1)
+        await store.prune(("a",), decisions=1, entries=1)
         assert await store.status_counts("invoices") == {
             ExecutionStatus.FAILED: 1,
             ExecutionStatus.PROCESSING: 1,

@@ -64,29 +64,6 @@ INSERT INTO decisions (job, at, body) VALUES (:job, :at, :body);
 -- name: list_decisions
 SELECT id, body FROM decisions WHERE job = :job ORDER BY id DESC LIMIT :limit;
 
--- name: doomed_executions
-SELECT id FROM (
-    SELECT id, row_number() OVER (PARTITION BY job ORDER BY created_at DESC, seq DESC) AS age
-    FROM executions WHERE status IN ('Succeeded', 'Failed', 'Stopped', 'Unknown')
-) AS e
-WHERE age > :keep
-    AND NOT EXISTS (SELECT 1 FROM replicas AS r WHERE r.execution_id = e.id AND r.removed = 0);
-
--- name: replicas_of
-SELECT id FROM replicas WHERE execution_id IN (SELECT value FROM json_each(:executions))
-ORDER BY execution_id, position;
-
--- name: delete_executions
-DELETE FROM executions WHERE id IN (SELECT value FROM json_each(:executions));
-
--- name: delete_decisions
-DELETE FROM decisions WHERE id IN (
-    SELECT id FROM (
-        SELECT id, row_number() OVER (PARTITION BY job ORDER BY id DESC) AS age FROM decisions
-    )
-    WHERE age > :keep
-);
-
 -- name: set_note
 INSERT INTO notes (key, value) VALUES (:key, :value)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value;
