@@ -29,6 +29,7 @@ from scaler.engine.limits import Limits
 from scaler.engine.loops import AnyLoop, Loops, LoopsPorts
 from scaler.engine.origins import Origins
 from scaler.engine.pace import Pace
+from scaler.engine.poison import PoisonPorts
 from scaler.engine.schedule_loop import SchedulePorts
 from scaler.engine.sources import Resolve, SourcePorts
 from scaler.engine.starts import Check, Starts
@@ -235,12 +236,20 @@ class Supervisor:
                 budgets=self._budgets,
             ),
             notes=self._notes,
+            poison=self._poison_ports(),
             ask=self._gate.ask,
             start=self._starts.by_event,
             settle=self._settle_origin,
             late=self._note_lateness,
             recorder=ports.recorder,
         )
+
+    def _poison_ports(self) -> PoisonPorts:
+        ports = self._ports
+        return PoisonPorts(
+            clock=ports.clock, store=ports.store, audit=self._audit, faults=self._faults,
+            sessions=ports.sessions, resolve=ports.resolve, timeout_s=ports.limits.poll_s,
+        )  # fmt: skip
 
     async def _settle_origin(self, job: Job, trigger: EventTrigger) -> None:
         self._ledger.count_from(job.name, await self._origins.since(job, trigger))
