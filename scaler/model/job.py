@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from scaler.model.pod import Probe, Volume, VolumeMount
 from scaler.model.secret import Secret
 
 
@@ -139,15 +140,19 @@ class EnvVar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """Limits of one container. `cpu` in cores, `memory_bytes` in bytes (defaults: 0.5 core, 1 GiB)."""
+    """Limits of one container. `cpu` in cores, the others in bytes (defaults: 0.5 core, 1 GiB).
+
+    `storage_bytes` bounds what the container writes to its own file system; None: not said.
+    """
 
     cpu: float = 0.5
     memory_bytes: int = 1 << 30
+    storage_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """What one replica runs. `image` is None only on the process executor."""
+    """One container of a replica. `image` is None only on the process executor."""
 
     name: str
     image: str | None = None
@@ -155,6 +160,8 @@ class Container:
     args: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
     resources: Resources = Resources()
+    mounts: tuple[VolumeMount, ...] = ()
+    probes: tuple[Probe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +177,8 @@ class Registry:
 class DockerOptions:
     """`x-scaler.docker`: what only the docker executor reads.
 
-    `network` None means the engine's default network. `mounts` are host binds as Docker spells them
-    (`/host:/container[:ro]`), refused unless the daemon's settings allow the host path.
+    `network` None means the engine's default network. `mounts` are host binds and named volumes as Docker
+    spells them (`/host:/container[:ro]`, `name:/container[:ro]`), refused unless the daemon's settings allow them.
     """
 
     network: str | None = None
@@ -191,12 +198,35 @@ class ProcessOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """What an execution runs and how; snapshotted into each execution, so that an edit changes none."""
+    """What an execution runs and how; snapshotted into each execution, so that an edit changes none.
+
+    Attributes:
+        container: the first container.
+        further: those beside it; they share its network.
+        init: run one after another before the others; each must end with 0.
+        sidecars: names of containers that are ended once all others have.
+        volumes: folders that containers share; gone with the replica.
+    """
 
     container: Container
+    further: tuple[Container, ...] = ()
+    init: tuple[Container, ...] = ()
+    sidecars: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
     docker: DockerOptions = DockerOptions()
     process: ProcessOptions = ProcessOptions()
     registries: tuple[Registry, ...] = ()
+
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        """All containers but the init ones."""
+        return (self.container, *self.further)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a replica is one container and nothing else."""
+        first = self.container
+        return not (self.further or self.init or self.volumes or first.mounts or first.probes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class DockerWire(WireModel):
     network: Word | None = None
     """Network that replicas join; the engine's default one when left out."""
     mounts: tuple[Word, ...] = ()
-    """Host folders, `/host:/container` or `/host:/container:ro`; the daemon's settings must allow them."""
+    """Host folders or named volumes, `/host:/container` or `name:/container`, also with `:ro`; settings must allow them."""
     user: Text | None = None
     """User to run as, `uid` or `uid:gid`."""
     read_only: Flag = False
@@ -96,6 +96,8 @@ class ExtensionWire(WireModel):
 
     executor: Word = "docker"
     """What runs the replicas: `docker`, `process`, or the name of an installed one."""
+    sidecars: tuple[Word, ...] = ()
+    """Names of containers that are ended once all others have; how they end decides nothing."""
     docker: DockerWire | None = None
     """Read by the docker executor."""
     process: ProcessWire | None = None
