@@ -40,7 +40,7 @@ class DockerWire(WireModel):
     network: Word | None = None
     """Network that replicas join; the engine's default one when left out."""
     mounts: tuple[Word, ...] = ()
-    """Host folders or named volumes, `/host:/container` or `name:/container`, also with `:ro`; settings must allow them."""
+    """Host folders or volumes, `/host:/container` or `name:/container`, also with `:ro`; settings must allow them."""
     user: Text | None = None
     """User to run as, `uid` or `uid:gid`."""
     read_only: Flag = False
