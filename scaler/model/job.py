@@ -10,6 +10,8 @@ from enum import StrEnum
 from scaler.model.pod import Probe, Volume, VolumeMount
 from scaler.model.secret import Secret
 
+_STORAGE_BY_CPU = ((0.25, 1), (0.5, 2), (1.0, 4))  # cores, GiB
+
 
 class Combine(StrEnum):
     """How several scale rules make one number (KEDA: `multipleScalersCalculation`)."""
@@ -149,6 +151,16 @@ class Resources:
     memory_bytes: int = 1 << 30
     storage_bytes: int | None = None
 
+    @property
+    def service_storage_bytes(self) -> int:
+        """What the service itself gives for this much CPU, and answers with."""
+        return next((gib << 30 for cpu, gib in _STORAGE_BY_CPU if self.cpu <= cpu), 8 << 30)
+
+    @property
+    def is_storage_own(self) -> bool:
+        """Whether a limit was chosen, rather than copied from the service's answer."""
+        return self.storage_bytes not in (None, self.service_storage_bytes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
@@ -221,6 +233,15 @@ class Template:
     def containers(self) -> tuple[Container, ...]:
         """All containers but the init ones."""
         return (self.container, *self.further)
+
+    def named_containers(self) -> tuple[tuple[str, Container], ...]:
+        """Give every container with its path in the job file."""
+        groups = (("containers", self.containers), ("initContainers", self.init))
+        return tuple(
+            (f"properties.template.{key}[{number}]", one)
+            for key, group in groups
+            for number, one in enumerate(group)
+        )
 
     @property
     def is_plain(self) -> bool:

@@ -14,9 +14,6 @@ from scaler.wire.configuration import TRIGGER_OBJECT
 if TYPE_CHECKING:
     from scaler.wire.job import JobWire
 
-_STORAGE = ((0.25, "1Gi"), (0.5, "2Gi"), (1.0, "4Gi"))
-_STORAGE_MOST = "8Gi"
-
 
 def document_text(job: JobWire, template: Template, secrets: Sequence[str]) -> str:
     """Write a job's document, as `Job.document` keeps it."""
@@ -90,10 +87,9 @@ def _env(item: EnvVar) -> dict[str, str]:
 
 
 def _resources(resources: Resources) -> dict[str, Any]:
-    least = next((size for cpu, size in _STORAGE if resources.cpu <= cpu), _STORAGE_MOST)
-    storage = least if resources.storage_bytes is None else format_memory(resources.storage_bytes)
+    storage = resources.storage_bytes or resources.service_storage_bytes
     memory = format_memory(resources.memory_bytes)
-    return {"cpu": resources.cpu, "memory": memory, "ephemeralStorage": storage}
+    return {"cpu": resources.cpu, "memory": memory, "ephemeralStorage": format_memory(storage)}
 
 
 def _volume(volume: Volume) -> dict[str, Any]:
