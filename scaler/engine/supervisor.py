@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -323,7 +323,7 @@ class Supervisor:
         """Start one execution by hand."""
         found = self._find(job)
         if template is not None:
-            template = replace(found.template, container=template.container)
+            template = found.template.running(template)
         name = names.manual_execution_name(found.name)
         state = self._fleet.new(found, Cause.MANUAL, name, template=template)
         await self._fleet.begin([state])

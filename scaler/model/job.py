@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -233,6 +233,16 @@ class Template:
     def containers(self) -> tuple[Container, ...]:
         """All containers but the init ones."""
         return (self.container, *self.further)
+
+    def running(self, other: Template) -> Template:
+        """Give this template with the containers of another one, as a start by hand may bring them."""
+        return replace(
+            self,
+            container=other.container,
+            further=other.further,
+            init=other.init,
+            sidecars=other.sidecars,
+        )
 
     def named_containers(self) -> tuple[tuple[str, Container], ...]:
         """Give every container with its path in the job file."""

@@ -96,7 +96,7 @@ class ExtensionWire(WireModel):
 
     executor: Word = "docker"
     """What runs the replicas: `docker`, `process`, or the name of an installed one."""
-    sidecars: tuple[Word, ...] = ()
+    sidecars: tuple[Word, ...] | None = None
     """Names of containers that are ended once all others have; how they end decides nothing."""
     docker: DockerWire | None = None
     """Read by the docker executor."""

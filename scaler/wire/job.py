@@ -112,7 +112,7 @@ class JobWire(WireModel):
         config, own = self.properties.configuration, self.extension
         template = replace(
             self.properties.template.to_model(self.name),
-            sidecars=own.sidecars,
+            sidecars=own.sidecars or (),
             docker=own.docker_options(),
             process=own.process_options(folder),
             registries=tuple(registry.to_model() for registry in config.registries),
