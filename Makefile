@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help demo test check unit contract integration e2e docs prepare fmt lint type contracts schema bench lock clean
 
 # Folders whose tests need brokers or an engine, whole programs, or the pages.
-INTEGRATION := tests/executors tests/infra tests/scalers
+INTEGRATION := tests/executors tests/infra tests/scalers tests/conformance
 E2E := $(wildcard tests/e2e tests/demo)
 DOCS := tests/docs
 
@@ -58,10 +58,11 @@ fmt: .venv/.ready  ## format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schema: .venv/.ready  ## renew the generated files: JSON schemas, help page, tables of parameters
+schema: .venv/.ready  ## renew the generated files: JSON schemas, help page, tables of parameters, conformance
 	$(BIN)/python -m scaler.config.schema
 	$(BIN)/python -m tests.cli.help_page
 	$(BIN)/python -m tests.docs.parameter_tables
+	$(BIN)/python -m tests.conformance.page
 
 bench: .venv/.ready prepare  ## measure: drain, ticks, launches, store
 	$(BIN)/python -m tests.bench

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from scaler.model.pod import Probe, ProbeType
-from scaler.model.replica import PodSpec, ReplicaExit, Usage
+from scaler.model.replica import Fault, PodSpec, ReplicaExit, Usage
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -132,14 +132,14 @@ def exit_by(verdict: Verdict, plan: Plan, ended: Mapping[str, ReplicaExit]) -> R
             image_digest=mains[0].image_digest if mains else None,
         )
     own = ended.get(verdict.container, ReplicaExit(code=None, reason="Lost"))
-    code = 1 if verdict.reason and own.code == 0 else own.code
+    code = None if verdict.reason and own.code == 0 else own.code  # it did not succeed, whatever it left with
     text = verdict.message or own.message
     return ReplicaExit(
         code=code,
         reason=verdict.reason or own.reason,
         message=f"container {verdict.container}" + (f": {text}" if text else ""),
         at=own.at or at,
-        fault=None if verdict.reason else own.fault,
+        fault=Fault.APP if verdict.reason else own.fault,
         usage=_usage(ended),
         image_digest=own.image_digest,
     )

@@ -13,7 +13,7 @@ _AT = "properties.template"
 _OR_DOCKER = "or run the job with executor: docker"
 
 
-def check(job: Job, settings: Mapping[str, Any]) -> tuple[Finding, ...]:
+def check(job: Job, _settings: Mapping[str, Any]) -> tuple[Finding, ...]:
     """Name what of a job cannot be."""
     return (*_template(job.template), *_first(job.template.container))
 
@@ -43,7 +43,7 @@ def _first(container: Container) -> Iterator[Finding]:
         yield f"{at}.probes", text
 
 
-def notes(job: Job, settings: Mapping[str, Any]) -> tuple[Finding, ...]:
+def notes(job: Job, _settings: Mapping[str, Any]) -> tuple[Finding, ...]:
     """Name what runs otherwise than a job says."""
     if not job.template.container.resources.is_storage_own:
         return ()

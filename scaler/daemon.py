@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 import secrets
 import signal
@@ -22,21 +20,25 @@ from scaler.api.serve import TcpListener, serve
 from scaler.config.document import LoadedJob
 from scaler.config.load import LoadResult, load_paths
 from scaler.config.merge import Merged, merge
-from scaler.config.settings import Settings, load_settings
+from scaler.config.settings import Settings, TraceSettings, load_settings
 from scaler.config.watch import watch
+from scaler.engine.audit import Audit
 from scaler.engine.clock import SystemClock
 from scaler.engine.crew import Crew
 from scaler.engine.limits import Limits
+from scaler.engine.roster import Roster
 from scaler.engine.sessions import Sessions
 from scaler.engine.supervisor import EnginePorts, Supervisor
 from scaler.errors import ConfigError, ScalerError, StoreError
-from scaler.model.job import Job
+from scaler.model.audit import BY_DAEMON, AuditAction
 from scaler.observability.logs import configure_logs
 from scaler.plugins import EXECUTORS
 from scaler.ports.executor import Executor, ExecutorContext
 from scaler.ports.store import Store
+from scaler.ports.trace import Recorder, Unrecorded
 from scaler.store.opening import Footing
 from scaler.store.sqlite import open_store
+from scaler.trace.recorder import TraceFile, open_recorder
 from scaler.wire.rules import resolve_rule
 
 log = structlog.get_logger("scaler")
@@ -47,11 +49,12 @@ FOOTING_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonOptions:
-    """What the command line says. `state_dir` None: as the settings say."""
+    """What the command line says. `state_dir` and `record` (a trace file) None: as the settings say."""
 
     paths: tuple[Path, ...]
     settings: Path | None = None
     state_dir: Path | None = None
+    record: Path | None = None
 
 
 # --- the daemon -------------------------------------------------------------------------------------------
@@ -67,6 +70,9 @@ async def run(options: DaemonOptions) -> int:
     settings = await asyncio.to_thread(load_settings, options.settings, env=os.environ)
     if options.state_dir is not None:
         settings = replace(settings, state_dir=options.state_dir.absolute())
+    if options.record is not None:
+        kept = settings.trace or TraceSettings(file=options.record)
+        settings = replace(settings, trace=replace(kept, file=options.record.absolute()))
     configure_logs(level=settings.log.level, form=settings.log.format)
     first = await asyncio.to_thread(
         load_paths, options.paths, env=os.environ, executor_settings=settings.executors
@@ -76,10 +82,13 @@ async def run(options: DaemonOptions) -> int:
     _make_folder(settings.state_dir)
     async with AsyncExitStack() as stack:
         supervisor, store = await _build(settings, stack)
+        audit = Audit(store, SystemClock())
+        await audit.record(AuditAction.DAEMON_STARTED, by=BY_DAEMON, detail=f"release {__version__}")
         try:
             await _serve(options, settings, supervisor, store)
         except* ScalerError as group:
             raise _first(group) from group
+        await audit.record(AuditAction.DAEMON_STOPPED, by=BY_DAEMON)
     return 0
 
 
@@ -97,6 +106,7 @@ def _make_folder(path: Path) -> None:
 async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor, Store]:
     """Open store, sessions and executors, in the order in which they are needed."""
     clock = SystemClock()
+    recorder = _recorder(settings, stack)
     store = await stack.enter_async_context(open_store(_database(settings)))
     instance = await store.recall("instance")
     if instance is None:
@@ -114,9 +124,19 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor,
             resolve=resolve_rule,
             instance=instance,
             limits=_limits(settings),
+            recorder=recorder,
         )
     )
     return supervisor, store
+
+
+def _recorder(settings: Settings, stack: AsyncExitStack) -> Recorder:
+    """Begin the trace, if there is to be one; it is closed after everything that writes to it."""
+    trace = settings.trace
+    if trace is None:
+        return Unrecorded()
+    file = TraceFile(path=trace.file, max_bytes=trace.max_bytes, keep=trace.keep)
+    return stack.enter_context(open_recorder(file, version=__version__, now=SystemClock().now))
 
 
 class _Executors:
@@ -150,6 +170,7 @@ def _limits(settings: Settings) -> Limits:
         launch_s=limits.launch_timeout.total_seconds(),
         stop_grace_s=limits.stop_grace.total_seconds(),
         call_s=limits.stop_grace.total_seconds() + 50.0,
+        overall=limits.overall,
     )
 
 
@@ -247,13 +268,15 @@ async def _follow_files(
     """Once the engine is ready, apply what the files hold now, say so, and apply every change of them."""
     await supervisor.ready()
     running: dict[str, LoadedJob] = {}
+    roster = Roster(store, SystemClock())
     results = watch(options.paths, asyncio.sleep, env=os.environ, executor_settings=settings.executors)
     told: frozenset[str] = frozenset()
     async for result in results:
         merged = merge(running, result)
         told = _tell(merged, result, told)
-        running = await _apply(running, merged, supervisor, store)
-        supervisor.resume()
+        running = await _apply(running, merged, supervisor, roster)
+        await roster.settle(running, is_whole=not merged.faults)
+        supervisor.take_up()
         applied.set()
 
 
@@ -273,7 +296,7 @@ def _tell(merged: Merged, result: LoadResult, told: frozenset[str]) -> frozenset
 
 
 async def _apply(
-    running: dict[str, LoadedJob], merged: Merged, supervisor: Supervisor, store: Store
+    running: dict[str, LoadedJob], merged: Merged, supervisor: Supervisor, roster: Roster
 ) -> dict[str, LoadedJob]:
     faults = dict(merged.faults)
     for name in running.keys() - merged.jobs.keys():
@@ -285,7 +308,7 @@ async def _apply(
             applied[name] = old
             continue
         try:
-            await supervisor.put(await _numbered(loaded.job, store))
+            await supervisor.put(await roster.number(loaded.job, str(loaded.place)))
         except ConfigError as exc:
             faults[name] = f"{loaded.place}: {exc}"
             log.error("file.faulty", fault=faults[name])
@@ -293,15 +316,3 @@ async def _apply(
             applied[name] = loaded
     supervisor.file_faults(faults)
     return applied
-
-
-async def _numbered(job: Job, store: Store) -> Job:
-    """Give the job its generation: one more than before if its definition differs from the last one."""
-    key = f"job:{job.name}"
-    digest = hashlib.sha256(job.document.encode()).hexdigest()
-    kept = await store.recall(key)
-    generation, last = json.loads(kept) if kept else (0, "")
-    if last != digest:
-        generation += 1
-        await store.remember(key, json.dumps([generation, digest]))
-    return replace(job, generation=generation)

@@ -46,17 +46,20 @@ class PollError(ScalerError):
 
 
 class LaunchError(ScalerError):
-    """A replica cannot be started, and trying the same again will not help (bad image, bad command).
+    """A replica cannot be started; trying the same at once will not help (bad image, bad command).
 
     Attributes:
         reason: stable CamelCase word (`ImagePullFailed`, `CommandNotFound` …).
+        passing: it is the trouble of what runs replicas (a registry that does not answer, a full disk), not of
+            what the job says: a later try may work, and the app has not failed.
     """
 
     code = "LaunchFailed"
 
-    def __init__(self, message: str, *, reason: str = "LaunchFailed") -> None:
+    def __init__(self, message: str, *, reason: str = "LaunchFailed", passing: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
+        self.passing = passing
 
 
 class ExecutorUnavailable(ScalerError):
@@ -75,6 +78,12 @@ class Conflict(ScalerError):
     """The request does not fit the state of the thing it names."""
 
     code = "Conflict"
+
+
+class LimitReached(Conflict):
+    """A limit of the whole daemon leaves no room for what was asked; it may be asked again later."""
+
+    code = "LimitReached"
 
 
 class StoreError(ScalerError):

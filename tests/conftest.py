@@ -14,10 +14,15 @@ from tests.infra.choose import Unavailable, absent
 from tests.infra.engine import Engine
 from tests.infra.kafka import Kafka, start_kafka
 from tests.infra.rabbitmq import RabbitMQ, start_rabbitmq
+from tests.infra.second_try import SecondTry
 from tests.infra.service_bus import ServiceBus, start_service_bus
-from tests.infra.skip_guard import pytest_configure
+from tests.infra.skip_guard import guard_skips
 
-__all__ = ["pytest_configure"]  # a hook: found by name
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what watches over the whole run: skips and second tries."""
+    guard_skips(config)
+    config.pluginmanager.register(SecondTry(), "second-try")
 
 
 @pytest.fixture(scope="session")

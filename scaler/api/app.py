@@ -7,7 +7,7 @@ from datetime import datetime
 
 from aiohttp import web
 
-from scaler.api import executions, jobs, keys, live, logs
+from scaler.api import audit, executions, jobs, keys, live, logs
 from scaler.api.errors import MAX_BODY, errors_middleware
 from scaler.api.guard import token_middleware, version_middleware
 from scaler.model.secret import Secret
@@ -34,12 +34,15 @@ ROUTES = (
     web.get(_JOBS, jobs.list_jobs),
     web.get(_JOB, jobs.get_job),
     web.post(f"{_JOB}/{_fixed('start', 8)}", jobs.start_job),
+    web.post(f"{_JOB}/{_fixed('suspend', 9)}", jobs.suspend_job),
+    web.post(f"{_JOB}/{_fixed('resume', 9)}", jobs.resume_job),
     web.post(f"{_JOB}/{_STOP}", executions.stop_all),
     web.post(f"{_JOB}/{_STOP}/{{execution}}", executions.stop_execution),
     web.get(_EXECUTIONS, executions.list_executions),
     web.get(f"{_EXECUTIONS}/{{execution}}", executions.get_execution),
     web.post(f"{_EXECUTIONS}/{{execution}}/{_STOP}", executions.stop_execution),
     web.get("/scaler/health", live.health),
+    web.get("/scaler/audit", audit.list_audit),
     web.get("/scaler/jobs", live.list_live),
     web.get(_OURS, live.get_live),
     web.get(f"{_OURS}/decisions", live.decisions),

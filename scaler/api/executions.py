@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
-from yarl import URL
 
 from scaler.api.caller import caller
 from scaler.api.errors import ApiError
 from scaler.api.jobs import job_with_executions, scope
 from scaler.api.keys import CONTROL, STORE
-from scaler.api.query import json_object, statuses, whole_number
+from scaler.api.query import json_object, next_link, statuses, whole_number
 from scaler.errors import NotFound
 from scaler.model.execution import FINAL, ExecutionState, ExecutionStatus
 from scaler.wire.arm import arm_execution
@@ -27,12 +26,6 @@ def missing(job: str, execution: str) -> ApiError:
     """Build the 404 whose words az looks for: `Requested job execution` and `not found`."""
     text = f"Requested job execution '{execution}' of job '{job}' was not found."
     return ApiError(404, "JobExecutionNotFound", text, target=execution)
-
-
-def _next_link(request: web.Request, cursor: str) -> str:
-    url = URL.build(scheme=request.scheme, authority=request.host, path=request.path)
-    query = {key: value for key, value in request.query.items() if key != _CURSOR}
-    return str(url.with_query(query | {_CURSOR: cursor}))
 
 
 async def list_executions(request: web.Request) -> web.Response:
@@ -52,7 +45,7 @@ async def list_executions(request: web.Request) -> web.Response:
         "value": [arm_execution_body(request, job, state) for state in page.items],
     }
     if page.cursor is not None:
-        body["nextLink"] = _next_link(request, page.cursor)
+        body["nextLink"] = next_link(request, _CURSOR, page.cursor)
     return web.json_response(body)
 
 

@@ -52,10 +52,11 @@ async def version_middleware(request: web.Request, handler: Handler) -> web.Stre
     return await handler(request)
 
 
-def comes_by_unix_socket(request: web.Request) -> bool:
-    """Say whether a request came by the socket in the state directory."""
+def unix_socket(request: web.Request) -> socket.socket | None:
+    """Give the connection of a request that came by the socket in the state directory, else None."""
     sock = None if request.transport is None else request.transport.get_extra_info("socket")
-    return sock is not None and sock.family == getattr(socket, "AF_UNIX", None)
+    is_unix = sock is not None and sock.family == getattr(socket, "AF_UNIX", None)
+    return sock if is_unix else None
 
 
 def _host_name(netloc: str) -> str:
@@ -77,7 +78,7 @@ def _check_browser(request: web.Request) -> None:
 @web.middleware
 async def token_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Demand the token of requests that come by TCP; the unix socket is guarded by its file mode."""
-    if comes_by_unix_socket(request):
+    if unix_socket(request) is not None:
         return await handler(request)
     token = request.app.get(TOKEN)
     if token is None:

@@ -61,12 +61,28 @@ async def job_with_executions(request: web.Request) -> str:
 async def list_jobs(request: web.Request) -> web.Response:
     """Answer with all jobs on one page."""
     views = request.app[CONTROL].jobs()
-    return web.json_response({"value": [arm_job(view.job, **scope(request)) for view in views]})
+    return web.json_response({"value": [_body(request, view) for view in views]})
 
 
 async def get_job(request: web.Request) -> web.Response:
     """Answer with one job."""
-    return web.json_response(arm_job(job_view(request).job, **scope(request)))
+    return web.json_response(_body(request, job_view(request)))
+
+
+def _body(request: web.Request, view: JobView) -> dict[str, Any]:
+    return arm_job(view.job, is_suspended=view.suspended is not None, **scope(request))
+
+
+async def suspend_job(request: web.Request) -> web.Response:
+    """Let nothing of a job start, and answer with the job."""
+    await request.app[CONTROL].suspend(job_view(request).job.name, by=caller(request))
+    return await get_job(request)
+
+
+async def resume_job(request: web.Request) -> web.Response:
+    """Let a job start executions again, and answer with the job."""
+    await request.app[CONTROL].resume(job_view(request).job.name, by=caller(request))
+    return await get_job(request)
 
 
 def _override(body: dict[str, Any], job: Job) -> Template | None:

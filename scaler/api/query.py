@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
+from yarl import URL
 
 from scaler.api.errors import ApiError
 from scaler.model.execution import ExecutionStatus
@@ -14,6 +16,8 @@ from scaler.model.execution import ExecutionStatus
 _CLAUSE = re.compile(r"(?:properties/)?status\s+eq\s+'([^']*)'", re.IGNORECASE)
 _OR = re.compile(r"\s+or\s+", re.IGNORECASE)
 _STATUSES = {status.value.lower(): status for status in ExecutionStatus}
+_AGO = re.compile(r"([0-9]{1,9})([smhd])")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _TRUE = frozenset({"1", "true", "yes"})
 _FALSE = frozenset({"", "0", "false", "no"})
 
@@ -53,6 +57,35 @@ def whole_number(request: web.Request, name: str, *, default: int | None, low: i
         message = f"{name} is '{text}'; write a whole number from {low} to {high}"
         raise ApiError(400, "InvalidParameter", message, target=name)
     return int(text)
+
+
+def moment(request: web.Request, name: str, now: datetime) -> datetime | None:
+    """Read a time of the query: RFC 3339, a day (UTC), or so long ago: `90s`, `30m`, `24h`, `7d`.
+
+    Raises:
+        ApiError: 400 `InvalidParameter`.
+    """
+    text = request.query.get(name, "").strip()
+    if not text:
+        return None
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago is not None:
+            return now - timedelta(seconds=int(ago[1]) * _UNIT_S[ago[2]])
+        read = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        return read if read.tzinfo else read.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        message = (
+            f"{name} is '{text}'; write a time such as 2026-11-21T14:00:00Z, a day, or 24h for so long ago"
+        )
+        raise ApiError(400, "InvalidParameter", message, target=name) from None
+
+
+def next_link(request: web.Request, name: str, cursor: str) -> str:
+    """Write the address of the next page: this one's, with the cursor under `name`."""
+    url = URL.build(scheme=request.scheme, authority=request.host, path=request.path)
+    query = {key: value for key, value in request.query.items() if key != name}
+    return str(url.with_query(query | {name: cursor}))
 
 
 def flag(request: web.Request, name: str) -> bool:

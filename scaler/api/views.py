@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from scaler.model.audit import AuditEntry
 from scaler.model.decision import Decision, RuleVerdict
 from scaler.model.execution import ExecutionStatus
 from scaler.model.job import EventTrigger, Job, ManualTrigger, ScheduleTrigger
@@ -103,7 +104,7 @@ def _trigger_body(job: Job) -> Body:
 
 def job_body(view: JobView) -> Body:
     """Write a job as it lives now."""
-    last = view.last_decision
+    last, hold = view.last_decision, view.suspended
     return {
         "name": view.job.name,
         "generation": view.job.generation,
@@ -117,6 +118,7 @@ def job_body(view: JobView) -> Body:
         "lastDecision": None if last is None else decision_body(last),
         "fileFault": view.file_fault,
         "nextPoll": time_text(view.next_poll),
+        "suspended": None if hold is None else {"by": hold.by, "at": time_text(hold.at)},
     }
 
 
@@ -132,6 +134,19 @@ def health_body(health: EngineHealth, *, version: str, now: datetime) -> Body:
         "latenessSeconds": {"p50": health.lateness_p50_s, "p99": health.lateness_p99_s},
         "ticks": health.ticks,
         "fileFaults": list(health.file_faults),
+    }
+
+
+def audit_body(entry: AuditEntry) -> Body:
+    """Write one entry of the audit."""
+    return {
+        "id": entry.id,
+        "at": time_text(entry.at),
+        "by": entry.by,
+        "action": entry.action.value,
+        "job": entry.job,
+        "execution": entry.execution,
+        "detail": entry.detail,
     }
 
 

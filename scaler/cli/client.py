@@ -198,6 +198,14 @@ class Client:
         """Start one execution; gives its id and name."""
         return self._about_job(job, "POST", self._arm(job, "start"), template)
 
+    def suspend(self, job: str) -> Any:
+        """Let nothing of a job start; gives the job as an ARM resource."""
+        return self._about_job(job, "POST", self._arm(job, "suspend"))
+
+    def resume(self, job: str) -> Any:
+        """Let a job start executions again; gives the job as an ARM resource."""
+        return self._about_job(job, "POST", self._arm(job, "resume"))
+
     def executions(self, job: str, *, limit: int | None = None) -> list[Any]:
         """List a job's executions, newest first: all, or the first `limit`."""
         try:
@@ -217,6 +225,12 @@ class Client:
         """List a job's latest decisions, newest first."""
         target = f"/scaler/jobs/{_segment(job)}/decisions?limit={limit}"
         return list(self._about_job(job, "GET", target)["value"])
+
+    def audit(self, *, limit: int | None, **query: str) -> Iterator[Any]:
+        """List what was done and by whom, newest first: all, or the first `limit`."""
+        size = {} if limit is None else {"limit": str(min(limit, 1000))}
+        target = f"/scaler/audit?{urlencode(query | size)}"
+        return islice(self._pages(target), limit)
 
     def counts(self, job: str) -> Any:
         """Give the number of a job's executions by status."""

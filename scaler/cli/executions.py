@@ -87,11 +87,19 @@ def show(job: str, execution: str) -> None:
             ("Image", containers[0].get("image")),
             ("Command", " ".join(words)),
             *([("Share", properties["share"])] if "share" in properties else []),
+            *([("Trigger", _trigger(properties["trigger"]))] if "trigger" in properties else []),
+            *([("Fault", properties["fault"])] if "fault" in properties else []),
         ]
     )
     click.echo()
     rows = [_replica_row(replica) for replica in _replicas(properties)]
-    render.table(("REPLICA", "STATUS", "EXIT CODE", "MORE"), rows, empty="No replica yet.")
+    columns = ("REPLICA", "TRY", "STATUS", "EXIT CODE", "WAITED", "RAN", "CPU", "MEMORY", "FAULT", "MORE")
+    render.table(columns, rows, empty="No replica yet.")
+
+
+def _trigger(trigger: dict[str, Any]) -> str:
+    reading = f", which read {trigger['reading']:g}" if "reading" in trigger else ""
+    return f"{trigger['kind']}, by {trigger['by']}{reading}"
 
 
 def _replicas(properties: dict[str, Any]) -> list[dict[str, Any]]:
@@ -100,8 +108,20 @@ def _replicas(properties: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
     container = (replica.get("containers") or [{}])[0]
-    more = container.get("additionalInformation")
-    return replica.get("name"), container.get("status"), container.get("code"), more
+    usage, times = replica.get("usage") or {}, replica.get("times") or {}
+    seconds, peak = usage.get("cpuSeconds"), usage.get("peakMemoryBytes")
+    return (
+        replica.get("name"),
+        replica.get("attempt"),
+        container.get("status"),
+        container.get("code"),
+        render.between(times.get("created"), times.get("started")),
+        render.between(times.get("started"), times.get("ended")),
+        None if seconds is None else f"{seconds:.2f}s",
+        None if peak is None else f"{peak / (1 << 20):.1f}Mi",
+        replica.get("fault"),
+        container.get("additionalInformation"),
+    )
 
 
 @click.command(epilog="\b\nExamples:\n  scaler execution stop orders orders-br3gnpe\n")

@@ -25,8 +25,14 @@ SETTINGS = click.option(
 @state_dir_option
 @PATHS
 @SETTINGS
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Record what each decision is made on, for `scaler simulate --trace FILE`.",
+)
 @click.pass_context
-def run(ctx: click.Context, paths: tuple[Path, ...], settings: Path | None) -> None:
+def run(ctx: click.Context, paths: tuple[Path, ...], settings: Path | None, record: Path | None) -> None:
     """Run the daemon on the job files (or folders of job files) at PATH until it is told to stop.
 
     Changes of the files are taken over while it runs. It logs to standard error. TERM, Ctrl-C or the end of
@@ -38,7 +44,7 @@ def run(ctx: click.Context, paths: tuple[Path, ...], settings: Path | None) -> N
     from scaler.daemon import DaemonOptions
     from scaler.daemon import run as run_daemon
 
-    options = DaemonOptions(paths=paths, settings=settings, state_dir=given_state_dir())
+    options = DaemonOptions(paths=paths, settings=settings, state_dir=given_state_dir(), record=record)
     ctx.exit(asyncio.run(run_daemon(options)))
 
 

@@ -10,6 +10,7 @@ import click
 
 from scaler.cli import render
 from scaler.cli.complete import complete_job
+from scaler.cli.holding import held_text
 from scaler.cli.lazy import LazyGroup
 from scaler.cli.options import client_options, connect, wants_json
 
@@ -30,12 +31,14 @@ _OVERRIDABLE = ("name", "image", "command", "args", "env", "resources")
         "show": ("scaler.cli.jobs:show", "Show one job."),
         "start": ("scaler.cli.jobs:start", "Start one execution of a job by hand."),
         "reset": ("scaler.cli.jobs:reset", "Forget a job's failures: try at once what is held back."),
+        "suspend": ("scaler.cli.holding:suspend", "Let nothing of a job start until it is resumed."),
+        "resume": ("scaler.cli.holding:resume", "Let a suspended job start executions again."),
     },
     epilog="\b\nExamples:\n  scaler job list\n  scaler job start orders --wait\n",
 )
 @client_options
 def job() -> None:
-    """List, show, start and reset jobs."""
+    """List, show, start, suspend, resume and reset jobs."""
 
 
 def _condition(live: dict[str, Any], name: str) -> str:
@@ -105,6 +108,7 @@ def show(name: str) -> None:
             *[(_title(key), _plain(value)) for key, value in live["trigger"].items()],
             ("Executor", live["executor"]),
             *([("File fault", f"last edit not applied: {live['fileFault']}")] if live["fileFault"] else []),
+            *([("Suspended", held_text(live["suspended"]))] if live.get("suspended") else []),
             ("Generation", live["generation"]),
             ("Running", live["running"]),
             ("Pending", live["pending"]),

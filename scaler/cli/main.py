@@ -20,11 +20,17 @@ COMMANDS = {
     "validate": ("scaler.cli.files:validate", "Check job files and list every fault."),
     "plan": ("scaler.cli.plan:plan", "Poll once and say what would start and why."),
     "probe": ("scaler.cli.probe:probe", "Ask each source once and say what is wrong with it."),
-    "job": ("scaler.cli.jobs:job", "List, show and start jobs."),
+    "simulate": (
+        "scaler.cli.simulate:simulate",
+        "Try settings out in virtual time; decide a recorded run again.",
+    ),
+    "job": ("scaler.cli.jobs:job", "List, show, start and suspend jobs."),
     "execution": ("scaler.cli.executions:execution", "List, show and stop executions, read their logs."),
     "why": ("scaler.cli.why:why", "Explain the latest decisions of a job."),
+    "audit": ("scaler.cli.audit:audit", "List who or what did something, and what."),
     "scalers": ("scaler.cli.scalers:scalers", "List the known scalers, or the parameters of one."),
     "doctor": ("scaler.cli.doctor:doctor", "Check what the daemon needs on this machine."),
+    "guard": ("scaler.cli.guard:guard", "Guard the Docker engine's socket."),
     "demo": ("scaler.cli.demo:demo", "Flood a queue and watch executions drain it."),
     "completion": ("scaler.cli.completion:completion", "Print the completion script of a shell."),
 }

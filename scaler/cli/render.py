@@ -107,6 +107,15 @@ def span_text(span: timedelta) -> str:
     return " ".join(parts[:2])
 
 
+def between(start: str | None, end: str | None) -> str:
+    """Write how long it was between two times of the API, short spans in fractions; `-` if one is not known."""
+    begin, close = read_time(start), read_time(end)
+    if begin is None or close is None:
+        return "-"
+    span = close - begin
+    return span_text(span) if span >= timedelta(minutes=1) else f"{max(span.total_seconds(), 0):.1f}s"
+
+
 def ran_for(properties: dict[str, Any]) -> str:
     """Write how long an execution has run, or ran."""
     start, end = read_time(properties.get("startTime")), read_time(properties.get("endTime"))

@@ -10,6 +10,7 @@ import click
 
 from scaler.cli import render
 from scaler.cli.complete import complete_job
+from scaler.cli.holding import held_text
 from scaler.cli.options import client_options, connect, wants_json
 
 MOST_KEYS = 20
@@ -19,8 +20,10 @@ _OCCASIONS = {
     "Tick": "on schedule",
     "Refill": "because an execution ended",
     "LookAgain": "to look again after a start",
+    "Room": "because a limit of the daemon has room again",
     "Plan": "for a plan only",
     "Schedule": "by its schedule",
+    "Suspend": "when it was suspended",
 }
 
 _REASONS = {
@@ -35,6 +38,11 @@ _REASONS = {
     "BackingOff": "executions failed lately, and their messages are held back a while",
     "Overlap": "an earlier scheduled execution had not ended",
     "Missed": "due times passed while nobody looked",
+    "AtGlobalLimit": "a limit of the whole daemon was reached",
+    "FairShare": "the room that is left is other jobs' share",
+    "LaunchRate": "the daemon may begin no more executions at this moment",
+    "TooLarge": "one execution is larger than a limit of the whole daemon",
+    "Suspended": "the job is suspended",
     "LaunchBackoff": "launches failed lately, and the next try waits a little",
 }
 
@@ -73,6 +81,10 @@ def _bound_sentence(decision: dict[str, Any]) -> str | None:
         return f"The floor minExecutions = {decision['minExecutions']} held."
     if bound == "breaker":
         return "The breaker held messages back whose executions failed ('scaler job reset' forgets that)."
+    if bound == "fairShare":
+        return "Other jobs that wait have less than their share of 'limits.global', so the room is theirs."
+    if bound.startswith("limits.global."):
+        return f"The setting {bound} of the daemon held ({decision['waiting']} were waiting)."
     if bound == "claims":
         return "The number was cut to the work that no running execution holds yet."
     return None
@@ -100,7 +112,7 @@ def _outcome(decision: dict[str, Any]) -> str:
 def sentences(decision: dict[str, Any], *, outcome: bool = True) -> Iterator[str]:
     """Explain one decision (as the API writes it), a sentence a line; with or without what was started."""
     yield from (rule_sentence(rule) for rule in decision["rules"])
-    if decision["occasion"] == "Schedule":
+    if decision["occasion"] in ("Schedule", "Suspend"):
         message = str(decision["message"])
         yield f"{message[:1].upper()}{message[1:]}"
         return
@@ -158,6 +170,11 @@ def why(job: str, limit: int) -> None:
     live = client.live_job(job)
     if live["fileFault"]:
         click.echo(f"The last edit of the file was not applied: {live['fileFault']}\n")
+    if live["suspended"]:
+        click.echo(
+            f"Suspended: nothing starts by event, schedule or hand ({held_text(live['suspended'])}); "
+            f"'scaler job resume {live['name']}' ends that.\n"
+        )
     if not decisions:
         click.echo(_silence(live))
     for number, decision in enumerate(decisions):

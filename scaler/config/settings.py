@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +16,14 @@ from pydantic import ValidationError
 from scaler.config.faults import Fault, mask
 from scaler.config.files import read_file
 from scaler.config.secrets import file_trouble, read_secret_file
-from scaler.config.settings_wire import SettingsWire, TokenWire, split_address
+from scaler.config.settings_wire import GlobalWire, SettingsWire, TokenWire, split_address
 from scaler.config.source import Document, UnreadableText, decode, read_documents
 from scaler.errors import ConfigError
+from scaler.model.capacity import UNLIMITED, GlobalLimits
 from scaler.model.secret import Secret
 from scaler.plugins import EXECUTORS, Registry
 from scaler.ports.executor import ExecutorType
-from scaler.wire.base import show, without_nulls
+from scaler.wire.base import parse_memory, show, without_nulls
 from scaler.wire.faults import WireFault, nearest, pydantic_faults, where
 
 DEFAULT_STATE_DIR = ".scaler"
@@ -54,6 +56,7 @@ class LimitSettings:
         source_requests: most requests a second to one source, of all rules together; None for no limit.
         launch_timeout: longest start of one replica, pulling its image included.
         stop_grace: from asking a replica to end until it is killed.
+        overall: what all executions of the daemon may take together.
     """
 
     poll_timeout: timedelta = timedelta(seconds=10)
@@ -61,6 +64,7 @@ class LimitSettings:
     source_requests: float | None = None
     launch_timeout: timedelta = timedelta(seconds=300)
     stop_grace: timedelta = timedelta(seconds=10)
+    overall: GlobalLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,15 @@ class LogSettings:
 
     level: str = "info"
     format: str = "console"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """Where decisions are recorded: at most `keep` older files of `max_bytes` each beside `file`."""
+
+    file: Path
+    max_bytes: int = 64 << 20
+    keep: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +94,7 @@ class Settings:
     history: History = History()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+    trace: TraceSettings | None = None
 
 
 def load_settings(
@@ -222,12 +236,27 @@ def _text(name: str, document: Document, faults: list[WireFault]) -> str:
     return "\n".join(dict.fromkeys(str(line) for line in lines))
 
 
+def _overall(wire: GlobalWire) -> GlobalLimits:
+    return GlobalLimits(
+        executions=wire.executions,
+        cpu=wire.cpu,
+        memory_bytes=None if wire.memory is None else parse_memory(wire.memory),
+        launch_rate=wire.launch_rate,
+        launch_burst=wire.launch_burst or max(1, math.floor(wire.launch_rate or 1.0)),
+        pass_over=wire.pass_over,
+    )
+
+
 def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings:
     listen = None
     if wire.listen is not None:
         host, port = split_address(wire.listen.address)
         listen = Listen(host=host, port=port, token=token)
     limits = wire.limits
+    trace = None
+    if wire.trace is not None:
+        file = Path(os.path.normpath(os.path.join(folder, wire.trace.file)))
+        trace = TraceSettings(file=file, max_bytes=wire.trace.max_bytes, keep=wire.trace.keep)
     return Settings(
         state_dir=Path(os.path.normpath(os.path.join(folder, wire.state_dir))),
         listen=listen,
@@ -239,6 +268,8 @@ def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings
             source_requests=limits.source_requests,
             launch_timeout=timedelta(seconds=limits.launch_timeout),
             stop_grace=timedelta(seconds=limits.stop_grace),
+            overall=_overall(limits.overall),
         ),
         log=LogSettings(level=wire.log.level, format=wire.log.format),
+        trace=trace,
     )

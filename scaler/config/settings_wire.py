@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from scaler.wire.base import YEAR_S, Positive, WireModel, Word, show
+from scaler.wire.base import YEAR_S, Cores, Memory, Positive, WireModel, Word, show
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -85,6 +85,34 @@ class HistoryWire(WireModel):
     """Decisions."""
 
 
+def _read_starts(value: object) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0.01 <= float(str(value)) <= 1_000_000:
+        raise ValueError(f"got {show(value)}; write a number of executions a second, such as 5 or 0.5")
+    return float(str(value))
+
+
+Starts = Annotated[float, BeforeValidator(_read_starts), WithJsonSchema({"type": "number"})]
+"""Executions a second, 0.01 to 1,000,000."""
+
+
+class GlobalWire(WireModel):
+    """What all executions of the daemon may take together, whatever their job and cause."""
+
+    executions: Positive | None = None
+    """Most executions that have not ended; without it, no limit."""
+    cpu: Cores | None = None
+    """Most processor cores; an execution takes its containers' `cpu` times `parallelism`. Without it, no limit."""
+    memory: Memory | None = None
+    """Most memory, such as `16Gi`; counted like `cpu`. Without it, no limit."""
+    launch_rate: Starts | None = None
+    """Most executions that begin a second, on average; without it, no limit."""
+    launch_burst: Positive | None = None
+    """Executions that may begin at once after a quiet time; without it, those of one second, at least 1."""
+    pass_over: Positive = 10
+    """Starts that may go past a waiting job before the next one goes to the job that has waited longest."""
+
+
 class LimitsWire(WireModel):
     """Times that bound the daemon's own work: `500ms`, `10s`, `5m`, or seconds."""
 
@@ -98,6 +126,8 @@ class LimitsWire(WireModel):
     """Longest start of one replica, pulling its image included."""
     stop_grace: Duration = 10.0
     """From asking a replica to end until it is killed."""
+    overall: GlobalWire = Field(default=GlobalWire(), alias="global")
+    """What all executions of the daemon may take together."""
 
 
 class LogWire(WireModel):
@@ -107,6 +137,17 @@ class LogWire(WireModel):
     """`debug`, `info`, `warning` or `error`."""
     format: Literal["console", "json"] = "console"
     """`console` for people, `json` for machines."""
+
+
+class TraceWire(WireModel):
+    """A record of what each decision was made on, for `scaler simulate`."""
+
+    file: Word
+    """Where to, relative to this file; older ones lie beside it as `FILE.1`, `FILE.2` …"""
+    max_bytes: Annotated[int, Field(ge=65_536, le=1 << 40)] = 64 << 20
+    """Size at which a new file is begun, bytes."""
+    keep: Annotated[int, Field(ge=0, le=100)] = 3
+    """Older files that are kept."""
 
 
 class SettingsWire(WireModel):
@@ -124,3 +165,5 @@ class SettingsWire(WireModel):
     """Times that bound the daemon's own work."""
     log: LogWire = LogWire()
     """What is logged, and how."""
+    trace: TraceWire | None = None
+    """Where decisions are recorded for `scaler simulate`; without it, nowhere."""

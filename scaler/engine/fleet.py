@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from scaler.engine import recovery
+from scaler.engine.audit import Audit
+from scaler.engine.capacity import Gate, Reservation
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
 from scaler.engine.ledger import Ledger
@@ -21,7 +23,8 @@ from scaler.engine.runner import Runner, RunnerPorts
 from scaler.engine.spec import build_spec
 from scaler.errors import ConfigError, Conflict, NotFound
 from scaler.model import names
-from scaler.model.execution import Cause, Execution, ExecutionState
+from scaler.model.audit import AuditAction
+from scaler.model.execution import Execution, ExecutionState, Trigger
 from scaler.model.job import Job, Template
 from scaler.model.replica import Replica, ReplicaSpec
 from scaler.model.secret import Secret
@@ -44,7 +47,9 @@ class FleetPorts:
     clock: Clock
     limits: Limits
     store: Store
+    audit: Audit
     ledger: Ledger
+    gate: Gate
     faults: FaultLog
     crew: Crew
     instance: str
@@ -67,7 +72,7 @@ class Fleet:
     def new(
         self,
         job: Job,
-        cause: Cause,
+        trigger: Trigger,
         name: str,
         *,
         template: Template | None = None,
@@ -80,7 +85,7 @@ class Fleet:
             id=name,
             job=job.name,
             generation=job.generation,
-            cause=cause,
+            cause=trigger.kind,
             template=template or job.template,
             executor=job.executor,
             replica_timeout=job.replica_timeout,
@@ -90,26 +95,31 @@ class Fleet:
             created_at=now,
             decision_id=decision_id,
             share=share,
+            trigger=trigger,
             template_hash=template_hash(template or job.template),
         )
         fresh = ExecutionState(execution=execution)
         self._secrets[name] = job.secrets
         return advance(fresh, Begun(), now, lambda: names.replica_name(name)).state
 
-    async def begin(self, states: list[ExecutionState]) -> None:
-        """Record and hand over to runners; not cut short when the loop that asked for it is cancelled.
+    async def begin(self, states: list[ExecutionState], room: Reservation, *, by: str) -> None:
+        """Record, with who began them, and hand over to runners; not cut short when the asking loop is cancelled.
 
         That loop ends only once they are counted, or its successor would launch for the same messages.
+
+        Raises:
+            ValueError: they need more room than was reserved for them.
         """
-        begun = self.ports.spawn(self._begin(states), "engine/begin")
+        self.ports.gate.redeem(room, states)
+        begun = self.ports.spawn(self._begin(tuple(states), by), "engine/begin")
         try:
             await asyncio.shield(begun)
         except asyncio.CancelledError:
             await asyncio.wait([begun])
             raise
 
-    async def _begin(self, states: list[ExecutionState]) -> None:
-        await self.ports.store.begin(tuple(states))
+    async def _begin(self, states: tuple[ExecutionState, ...], by: str) -> None:
+        await self.ports.store.begin(states, by=self.ports.audit.starts(states, by))
         for state in states:
             self.ports.ledger.put(state, self.ports.clock.now())
             fresh = recovery.Resumption(state=state)
@@ -125,14 +135,20 @@ class Fleet:
             ledger=self.ports.ledger,
             faults=self.ports.faults,
             executor=await self.ports.crew.get(execution.executor),
-            ended=self.ports.ended,
+            ended=self._ended,
+            turn=self.ports.gate.turn,
         )
         runner = self._runners[execution.id] = Runner(state, ports, self._build)
         try:
-            await runner.run(resumption.adopted, in_launch=resumption.in_launch)
+            await runner.run(resumption.adopted, in_launch=resumption.in_launch, over=resumption.over)
         finally:
             self._runners.pop(execution.id, None)
             self._secrets.pop(execution.id, None)
+
+    def _ended(self, state: ExecutionState) -> None:
+        """Give room back, then let others hear of the end."""
+        self.ports.gate.release(state.execution.id)
+        self.ports.ended(state)
 
     def _build(self, state: ExecutionState, replica: Replica) -> ReplicaSpec:
         """Build with the secrets of the definition it was begun with; after a restart with today's."""
@@ -147,6 +163,7 @@ class Fleet:
     async def recover(self) -> None:
         """Load unfinished executions, so that they are counted; `resume` takes them up."""
         self._left = await self.ports.store.unfinished()
+        self.ports.gate.adopt(self._left)
         for state in self._left:
             self.ports.ledger.put(state, self.ports.clock.now())
 
@@ -171,6 +188,7 @@ class Fleet:
         found = await recovery.find_resumptions(
             name, executor, states, clock=ports.clock, limits=ports.limits, faults=ports.faults
         )
+        ports.gate.park(item.state.execution.id for item in found if not item.is_running)
         for resumption in found:
             execution_id = resumption.state.execution.id
             ports.spawn(self._drive(resumption), f"execution:{execution_id}")
@@ -193,8 +211,8 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._runners)
 
-    async def stop(self, job: str, execution_id: str, message: str) -> ExecutionState:
-        """Ask an execution to stop; one that has ended is left as it is.
+    async def stop(self, job: str, execution_id: str, message: str, *, by: str) -> ExecutionState:
+        """Ask an execution to stop, once it is recorded who asked; one that has ended is left as it is.
 
         Raises:
             NotFound: no such execution.
@@ -202,11 +220,21 @@ class Fleet:
         """
         runner = self._runners.get(execution_id)
         if runner is not None and runner.state.execution.job == job:
-            await runner.stop(message)
+            if runner.state.execution.is_final:  # only its remains are left
+                return runner.state
+            stopping = self.ports.spawn(self._stop(runner, message, by), "engine/stop")
+            await asyncio.shield(stopping)  # who asked may leave: the stop goes on
             return runner.state
         if self.ports.ledger.find(job, execution_id) is not None:
             raise Conflict(f"execution '{execution_id}' is being recovered; try again in a moment")
         return await self._recorded(job, execution_id)
+
+    async def _stop(self, runner: Runner, message: str, by: str) -> None:
+        execution = runner.state.execution
+        await self.ports.audit.record(
+            AuditAction.EXECUTION_STOPPED, by=by, job=execution.job, execution=execution.id, detail=message
+        )
+        await runner.stop(message)
 
     async def _recorded(self, job: str, execution_id: str) -> ExecutionState:
         state = await self.ports.store.execution(job, execution_id)

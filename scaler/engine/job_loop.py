@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from scaler.engine.capacity import Reservation
 from scaler.engine.faults import FaultLog
 from scaler.engine.ledger import Ledger
 from scaler.engine.limits import Limits
@@ -22,13 +23,15 @@ from scaler.engine.ticker import Ticker
 from scaler.model.decision import Decision, Occasion
 from scaler.model.execution import ExecutionState, ExecutionStatus
 from scaler.model.job import EventTrigger, Job
-from scaler.model.replica import ReplicaStatus
+from scaler.model.replica import Fault
 from scaler.model.sample import PollFailure, Sample
 from scaler.model.share import Share
 from scaler.planning import breaker
+from scaler.planning.answer import Plan
 from scaler.planning.counts import Counts
 from scaler.planning.decide import Inputs, decide
 from scaler.planning.plan import RuleReading
+from scaler.planning.retries import fault_of, is_failure
 from scaler.planning.takings import Takings, observe
 from scaler.ports.clock import Clock
 from scaler.ports.store import Store
@@ -47,7 +50,8 @@ SHORTEST_REST_S = 0.001
 class LoopPorts:
     """What every job loop shares.
 
-    `start` gets one entry for each execution to start: its share, if it has one. `settle` finds out which
+    `ask` reserves room under the limits of the whole daemon; with it `start` gets one entry for each execution to
+    start: its share, if it has one. `settle` finds out which
     executions may hold messages of what the job counts now; before the first reading.
     """
 
@@ -58,7 +62,8 @@ class LoopPorts:
     faults: FaultLog
     pace: Pace
     sources: SourcePorts
-    start: Callable[[Job, tuple[Share | None, ...], int], Awaitable[None]]
+    ask: Callable[[Job, int], Reservation]
+    start: Callable[[Job, tuple[Share | None, ...], Decision, Reservation], Awaitable[None]]
     settle: Callable[[Job, EventTrigger], Awaitable[None]]
     late: Callable[[float], None]
     recorder: Recorder = field(default_factory=Unrecorded)
@@ -80,6 +85,7 @@ class JobLoop:
         self._looks: list[float] = []
         self._takings: dict[str, Takings] = {}
         self._refill = False
+        self._room = False
         self._refusals = 0
         self._hold_until: datetime | None = None
 
@@ -104,6 +110,12 @@ class JobLoop:
         self._refill = True
         self._wake.set()
 
+    def room_came(self) -> None:
+        """Take note that there is room under a limit of the daemon that held this job back."""
+        self._room = True
+        self._looks = sorted([self._ports.clock.monotonic(), *self._looks])
+        self._wake.set()
+
     def reset_breaker(self) -> None:
         """Forget failures: everything may be tried at once."""
         self.breaker = breaker.CLOSED
@@ -117,13 +129,16 @@ class JobLoop:
         if execution.status is ExecutionStatus.SUCCEEDED:
             self.breaker = breaker.succeeded(self.breaker, now)
             self._refusals, self._hold_until = 0, None
-        if execution.status is not ExecutionStatus.FAILED:
+        failed = [r for r in state.replicas if is_failure(r)]
+        if execution.status not in (ExecutionStatus.FAILED, ExecutionStatus.UNKNOWN) or not failed:
             return
-        if any(r.status is ReplicaStatus.FAILED and r.handle is None for r in state.replicas):
+        if failed[-1].handle is None:
             self._refusals += 1
             pause = min(2.0**self._refusals, self._ports.limits.backoff_most_s)
             self._hold_until = now + timedelta(seconds=pause)
             return
+        if fault_of(failed[-1]) is Fault.INFRA:
+            return  # no message is to blame
         began = execution.started_at or execution.created_at
         self.breaker = breaker.failed(self.breaker, now, (execution.ended_at or now) - began)
 
@@ -158,9 +173,10 @@ class JobLoop:
         if wait > 0:
             self._looks[0] = now + wait
             return
-        first, self._refill = self._refill, False
+        occasion = Occasion.REFILL if self._refill else Occasion.ROOM if self._room else Occasion.LOOK_AGAIN
+        self._refill = self._room = False
         self._looks.pop(0)
-        await self._evaluate(sources, Occasion.REFILL if first else Occasion.LOOK_AGAIN, ticker)
+        await self._evaluate(sources, occasion, ticker)
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -188,21 +204,31 @@ class JobLoop:
             counts=counts, at=now, occasion=occasion, hold=hold, breaker=self.breaker,
         )  # fmt: skip
         planned = decide(inputs)
+        with self._ports.ask(self.job, planned.launch) as room:
+            if room.cut is not None:
+                inputs = replace(inputs, cut=room.cut)
+                planned = decide(inputs)
+            await self._carry_out(inputs, planned, room, read_s)
+
+    async def _carry_out(self, inputs: Inputs, planned: Plan, room: Reservation, read_s: float) -> None:
+        """Record the decision, then start what it says."""
+        occasion = inputs.occasion
         decision = planned.decision(
-            job=self.job.name, trigger=self._trigger, counts=counts, at=now, occasion=occasion
+            job=self.job.name, trigger=self._trigger, counts=inputs.counts, at=inputs.at, occasion=occasion
         )
         self._decision, self._decided_at = decision, None
         decision_id = await self._ports.store.decide(decision)
         self._decision = replace(decision, id=decision_id)
         self._ports.recorder.decided(inputs, planned, decision_id=decision_id, read_s=read_s)
-        if planned.launch:
+        if room.cut is not None or planned.launch:
             self._idle = None
+        if planned.launch:
             log.info(
                 "job.launch", job=self.job.name, launch=planned.launch, occasion=occasion.value,
                 formula=planned.formula,
             )  # fmt: skip
             self.breaker = breaker.launched(self.breaker, planned.launch)
-            await self._ports.start(self.job, planned.launches, decision_id)
+            await self._ports.start(self.job, planned.launches, self._decision, room)
 
     def _repeats(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scaler.model.capacity import UNLIMITED, GlobalLimits
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -26,6 +28,7 @@ class Limits:
         orphan_grace_s: how old a replica without a record must be before it is removed.
         sweep_s: pause between two searches for orphans.
         backoff_most_s: longest pause after launches that were refused.
+        overall: what all executions of the daemon may take together.
         ended_kept_s: how long ends are remembered for readings that lag.
     """
 
@@ -43,6 +46,7 @@ class Limits:
     orphan_grace_s: float = 60.0
     sweep_s: float = 60.0
     backoff_most_s: float = 300.0
+    overall: GlobalLimits = UNLIMITED
     ended_kept_s: float = 120.0
 
     def poll_timeout(self, polling_interval_s: float) -> float:

@@ -27,11 +27,18 @@ class Resumption:
     Attributes:
         adopted: handles of replicas that were started (None: lost).
         in_launch: replicas that the executor knows but has not started: a start may be under way in it.
+        over: those of the adopted that had ended already, so that their time limit has no more say.
     """
 
     state: ExecutionState
     adopted: dict[str, ReplicaHandle | None] = field(default_factory=dict)
     in_launch: set[str] = field(default_factory=set)
+    over: set[str] = field(default_factory=set)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether anything of it runs, or may be about to."""
+        return bool(self.in_launch) or any(handle is not None for handle in self.adopted.values())
 
 
 async def find_resumptions(
@@ -49,12 +56,14 @@ async def find_resumptions(
     """
     owned = await _owned(name, executor, clock=clock, limits=limits, faults=faults)
     resumptions = {s.execution.id: Resumption(state=s) for s in states}
-    held = {thing.replica_id for thing in owned}
+    held = {thing.replica_id: thing for thing in owned}
     findings = reconcile(states, owned, clock.now(), timedelta(seconds=limits.orphan_grace_s))
     for finding in findings:
         match finding:
             case Adopt(replica=replica, handle=handle):
                 resumptions[replica.execution_id].adopted[replica.id] = handle
+                if held[replica.id].ended:
+                    resumptions[replica.execution_id].over.add(replica.id)
                 log.info("replica.adopted", execution=replica.execution_id, replica=replica.id)
             case MarkLost(replica=replica):
                 resumptions[replica.execution_id].adopted[replica.id] = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -18,19 +19,21 @@ from scaler.engine.limits import Limits
 from scaler.errors import ExecutorUnavailable, LaunchError
 from scaler.model import names
 from scaler.model.execution import ExecutionState
-from scaler.model.replica import Replica, ReplicaExit, ReplicaHandle, ReplicaSpec
+from scaler.model.replica import Fault, Replica, ReplicaExit, ReplicaHandle, ReplicaSpec
 from scaler.planning.advance import (
     Begun,
     ExecutionEvent,
     Exited,
     Launched,
     LaunchRefused,
+    NeverStarted,
     StartReplica,
     StopReplica,
     StopRequested,
     TimedOut,
     advance,
 )
+from scaler.planning.retries import LONGEST_PAUSE
 from scaler.ports.clock import Clock
 from scaler.ports.executor import Executor
 from scaler.ports.store import Store
@@ -47,7 +50,10 @@ class _Removed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerPorts:
-    """What every runner of one executor shares."""
+    """What every runner of one executor shares.
+
+    `turn` gives what is set once an execution may start its replicas; None if it may at once.
+    """
 
     clock: Clock
     limits: Limits
@@ -56,6 +62,7 @@ class RunnerPorts:
     faults: FaultLog
     executor: Executor
     ended: Callable[[ExecutionState], None]
+    turn: Callable[[str], asyncio.Event | None] = lambda _execution_id: None
 
 
 class Runner:
@@ -74,16 +81,22 @@ class Runner:
         self._stops: dict[str, asyncio.Event] = {}
         self._resumed: set[str] = set()
         self._in_launch: frozenset[str] = frozenset()
+        self._over: frozenset[str] = frozenset()
 
     async def run(
-        self, adopted: Mapping[str, ReplicaHandle | None] | None = None, *, in_launch: Collection[str] = ()
+        self,
+        adopted: Mapping[str, ReplicaHandle | None] | None = None,
+        *,
+        in_launch: Collection[str] = (),
+        over: Collection[str] = (),
     ) -> None:
         """Run until the execution is final and nothing of it is left.
 
         `adopted` maps ids of replicas that were started before this process was to their handles; None as
-        a handle means that the replica is lost. `in_launch` are those that may be starting this moment.
+        a handle means that the replica is lost. `in_launch` are those that may be starting this moment, `over`
+        the adopted that have ended already.
         """
-        self._in_launch = frozenset(in_launch)
+        self._in_launch, self._over = frozenset(in_launch), frozenset(over)
         async with asyncio.TaskGroup() as tasks:
             for replica_id, handle in (adopted or {}).items():
                 replica = self.state.replica(replica_id)
@@ -163,7 +176,6 @@ class Runner:
         if handle is None:
             await self._post(_Removed(replica_id=replica.id))
             return
-        await self._post(Launched(replica_id=replica.id, handle=handle))
         await self._finish(replica.id, handle)
 
     async def _resume(self, replica: Replica, handle: ReplicaHandle | None) -> None:
@@ -184,11 +196,14 @@ class Runner:
     async def _launch(self, replica: Replica) -> ReplicaHandle | None:
         """Launch, for as long as the executor is unavailable; None once it is known not to have started."""
         ports, tried, pause = self._ports, replica.id in self._in_launch, self._ports.limits.retry_first_s
+        if not tried:
+            await self._await_turn(replica)
+            await self._await_room(replica.id)
+        asked_at = ports.clock.now()
         subject = f"executor:{self.state.execution.executor}"
         while True:
             if self._stop_event(replica.id).is_set() and not tried:
-                never = ReplicaExit(code=None, reason="NeverStarted", message="stopped before it was started")
-                await self._post(Exited(replica_id=replica.id, exit=never))
+                await self._post(NeverStarted(replica_id=replica.id))
                 return None
             try:
                 spec = self._build(self.state, replica)
@@ -196,8 +211,10 @@ class Runner:
                 async with asyncio.timeout(ports.limits.launch_s):
                     handle = await ports.executor.launch(spec)
             except LaunchError as exc:
-                refused = LaunchRefused(replica_id=replica.id, reason=exc.reason, message=str(exc))
-                await self._post(refused)
+                fault = Fault.INFRA if exc.passing else Fault.APP
+                await self._post(
+                    LaunchRefused(replica_id=replica.id, reason=exc.reason, message=str(exc), fault=fault)
+                )
                 return None
             except (ExecutorUnavailable, TimeoutError) as exc:
                 text = str(exc) or f"no answer within {ports.limits.launch_s:g} s"
@@ -206,12 +223,42 @@ class Runner:
                 log.exception("executor.fault", replica=replica.id)
             else:
                 ports.faults.well(subject, ports.clock.now())
+                await self._post(Launched(replica_id=replica.id, handle=handle, asked_at=asked_at))
                 return handle
             await ports.clock.sleep(pause)
             pause = min(pause * 2, ports.limits.retry_most_s)
 
+    async def _await_room(self, replica_id: str) -> None:
+        """Wait until the execution may start, or is to be stopped before."""
+        turn = self._ports.turn(self.state.execution.id)
+        if turn is None:
+            return
+        async with asyncio.TaskGroup() as tasks:
+            events = (turn, self._stop_event(replica_id))
+            waits = [tasks.create_task(event.wait(), name=f"turn:{replica_id}") for event in events]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+
+    async def _await_turn(self, replica: Replica) -> None:
+        """Let the pause after a failure pass, or part of it if the execution is stopped meanwhile.
+
+        The record tells when it ends, by a clock that may have been set since: it never grows beyond its length.
+        """
+        if replica.not_before is None:
+            return
+        left = min(replica.not_before - self._ports.clock.now(), LONGEST_PAUSE).total_seconds()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, left)):
+                await self._stop_event(replica.id).wait()
+
     async def _watch(self, replica_id: str, handle: ReplicaHandle) -> ReplicaExit:
-        """Wait for the end, stopping the replica when it is asked to or has used up its time."""
+        """Wait for the end, stopping the replica when it is asked to or has used up its time.
+
+        One that ended while no daemon looked on is heard first: whatever time has passed, it needs no stop.
+        """
+        if replica_id in self._over:
+            return await self._wait(replica_id, handle)
         async with asyncio.TaskGroup() as tasks:
             stopper = tasks.create_task(self._stop_in_time(replica_id, handle), name=f"stop:{replica_id}")
             how = await self._wait(replica_id, handle)

@@ -15,9 +15,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from scaler.model.decision import Bound, Decision, Occasion, Reason
+from scaler.engine.capacity import Reservation
+from scaler.model.decision import Bound, Decision, Occasion, Reason, bare_decision
 from scaler.model.execution import ExecutionState
-from scaler.model.job import Combine, Job, Overlap, ScheduleTrigger, StrategyName
+from scaler.model.job import Job, Overlap, ScheduleTrigger
 from scaler.planning import firing
 from scaler.planning.firing import Turn
 from scaler.planning.schedule import due_between, next_due
@@ -39,7 +40,8 @@ class SchedulePorts:
     Attributes:
         live: counts the job's scheduled executions that have not ended.
         started: whether the execution of a due time is recorded.
-        fire: starts the execution of a due time, unless it was started before; takes the decision's id.
+        ask: reserves room under the limits of the whole daemon.
+        fire: starts the execution of a due time, unless it was started before; takes the decision's id and the room.
         stop_all: asks a job's scheduled executions to stop, with the reason.
     """
 
@@ -47,7 +49,8 @@ class SchedulePorts:
     store: Store
     live: Callable[[str], int]
     started: Callable[[Job, datetime], Awaitable[bool]]
-    fire: Callable[[Job, datetime, int], Awaitable[None]]
+    ask: Callable[[Job, int], Reservation]
+    fire: Callable[[Job, datetime, int, Reservation], Awaitable[None]]
     stop_all: Callable[[str, str], Awaitable[None]]
 
 
@@ -62,10 +65,14 @@ class ScheduleLoop:
         self._ports = ports
         self._wake = asyncio.Event()
         self._waiting: deque[datetime] = deque()
-        self._blocked: datetime | None = None
+        self._blocked: tuple[datetime, Reason] | None = None
 
     def execution_ended(self, _state: ExecutionState) -> None:
         """Take note of the end of one of this job's scheduled executions: the next one may have its turn."""
+        self._wake.set()
+
+    def room_came(self) -> None:
+        """Take note that there is room under a limit of the daemon that held a due time back."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -116,26 +123,38 @@ class ScheduleLoop:
         what = firing.turn(self._trigger.overlap, live=live)
         text = f"due {_moment(due)}, {live} live, overlap: {self._trigger.overlap}"
         if what is Turn.START:
-            decision_id = await self._note(Reason.LAUNCHED, f"started: {text}", now, launch=1)
-            await self._ports.fire(self.job, due, decision_id)
-            return True
+            return await self._start(due, now, text)
         if what is Turn.SKIP:
             await self._note(Reason.OVERLAP, f"skipped: {text}", now)
             return True
-        if self._blocked != due:
-            self._blocked = due
+        if self._blocked != (due, Reason.OVERLAP):
+            self._blocked = (due, Reason.OVERLAP)
             await self._note(Reason.OVERLAP, f"waits for the end of what runs: {text}", now)
             if what is Turn.REPLACE:
                 await self._ports.stop_all(self.job.name, f"replaced by the execution due {_moment(due)}")
         return False
 
-    async def _note(self, reason: Reason, message: str, now: datetime, *, launch: int = 0) -> int:
-        decision = Decision(
-            job=self.job.name, at=now, occasion=Occasion.SCHEDULE, rules=(), strategy=StrategyName.AUTO,
-            combine=Combine.MAX, min_executions=0, max_executions=0, running=self._ports.live(self.job.name),
-            pending=0, ended_since=0, wanted=launch, waiting=len(self._waiting), launch=launch,
-            bound=Bound.NONE, reason=reason, formula="none", message=message,
+    async def _start(self, due: datetime, now: datetime, text: str) -> bool:
+        """Start the execution of a due time, or let it wait for room; True once it has begun."""
+        with self._ports.ask(self.job, 1) as room:
+            if room.cut is None:
+                decision_id = await self._note(Reason.LAUNCHED, f"started: {text}", now, launch=1)
+                await self._ports.fire(self.job, due, decision_id, room)
+                return True
+            if self._blocked != (due, room.cut.reason):
+                self._blocked = (due, room.cut.reason)
+                message = f"waits for room: {room.cut.message}; due {_moment(due)}"
+                await self._note(room.cut.reason, message, now, bound=room.cut.bound)
+        return False
+
+    async def _note(
+        self, reason: Reason, message: str, now: datetime, *, launch: int = 0, bound: Bound = Bound.NONE
+    ) -> int:
+        said = bare_decision(
+            self.job.name, now, Occasion.SCHEDULE, reason, message,
+            running=self._ports.live(self.job.name), waiting=len(self._waiting), launch=launch,
         )  # fmt: skip
+        decision = replace(said, bound=bound)
         decision_id = await self._ports.store.decide(decision)
         self.last_decision = replace(decision, id=decision_id)
         log.info("job.schedule", job=self.job.name, reason=reason.value, message=message)
@@ -170,7 +189,7 @@ class ScheduleLoop:
             wakes.append(self.next_poll)
         except StopIteration:
             self.next_poll = None
-        if self._waiting and self._waiting[0] != self._blocked:
+        if self._waiting and (self._blocked is None or self._waiting[0] != self._blocked[0]):
             due = self._waiting[0]
             wakes.append(due + firing.delay(self._trigger, self.job.name, due))
         left_s = min(((at - now).total_seconds() for at in wakes), default=LONGEST_NAP_S)

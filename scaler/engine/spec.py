@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from scaler.errors import LaunchError
 from scaler.model import names
-from scaler.model.execution import ExecutionState
+from scaler.model.execution import Execution, ExecutionState
 from scaler.model.job import Container, Template
 from scaler.model.pod import StorageType, Volume
 from scaler.model.replica import ContainerSpec, PodSpec, Replica, ReplicaSpec, VolumeSpec
@@ -22,7 +22,7 @@ def build_spec(
         LaunchError: the template names a secret that the job no longer has.
     """
     execution, container = state.execution, state.execution.template.container
-    own = _own_env(state, replica)
+    own = _own_env(execution, replica)
     env = _env(container, secrets) | own
     return ReplicaSpec(
         replica_id=replica.id,
@@ -46,15 +46,28 @@ def build_spec(
     )
 
 
-def _own_env(state: ExecutionState, replica: Replica) -> dict[str, Secret]:
+def _own_env(execution: Execution, replica: Replica) -> dict[str, Secret]:
     """Give the variables that every container of a replica gets, whatever its own ones say."""
-    execution = state.execution
-    env = {name: Secret(value) for name, value in (execution.share.env if execution.share else ())}
-    return env | {
-        "CONTAINER_APP_JOB_NAME": Secret(execution.job),
-        "CONTAINER_APP_JOB_EXECUTION_NAME": Secret(execution.id),
-        "CONTAINER_APP_REPLICA_NAME": Secret(replica.id),
+    share = dict(execution.share.env if execution.share else ())
+    return {name: Secret(value) for name, value in (share | platform_env(execution, replica)).items()}
+
+
+def platform_env(execution: Execution, replica: Replica) -> dict[str, str]:
+    """Give the variables that tell a replica who it is and why it was started; no secrets.
+
+    The first three are those of Container Apps.
+    """
+    trigger = execution.trigger
+    told = {
+        "CONTAINER_APP_JOB_NAME": execution.job,
+        "CONTAINER_APP_JOB_EXECUTION_NAME": execution.id,
+        "CONTAINER_APP_REPLICA_NAME": replica.id,
+        "SCALER_REPLICA_INDEX": str(replica.ordinal),
+        "SCALER_REPLICA_COUNT": str(execution.replica_completion_count),
+        "SCALER_REPLICA_ATTEMPT": str(replica.attempt),
+        "SCALER_TRIGGER": execution.cause.value,
     }
+    return told if trigger is None else told | {"SCALER_TRIGGERED_BY": trigger.by}
 
 
 def _pod(template: Template, secrets: Mapping[str, Secret], own: Mapping[str, Secret]) -> PodSpec:

@@ -9,30 +9,36 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
+from scaler.engine.audit import Audit
 from scaler.engine.budget import Budgets
+from scaler.engine.capacity import Gate, Reservation
 from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
 from scaler.engine.fleet import Fleet, FleetPorts
 from scaler.engine.job_loop import JobLoop, LoopPorts
-from scaler.engine.ledger import End, Ledger
+from scaler.engine.ledger import Ledger
 from scaler.engine.limits import Limits
+from scaler.engine.loops import AnyLoop, Loops, LoopsPorts
 from scaler.engine.origins import Origins
 from scaler.engine.pace import Pace
-from scaler.engine.schedule_loop import ScheduleLoop, SchedulePorts
+from scaler.engine.schedule_loop import SchedulePorts
 from scaler.engine.sources import Resolve, SourcePorts
 from scaler.engine.views import conditions, lateness
-from scaler.errors import Conflict, NotFound, StoreError
+from scaler.errors import Conflict, StoreError
 from scaler.model import names
-from scaler.model.execution import FINAL, Cause, ExecutionState
-from scaler.model.job import EventTrigger, Job, ScheduleTrigger, Template
+from scaler.model.audit import BY_SCHEDULE, AuditAction, by_rules
+from scaler.model.decision import Decision
+from scaler.model.execution import Cause, ExecutionState, Trigger
+from scaler.model.job import EventTrigger, Job, Template
 from scaler.model.secret import Secret
 from scaler.model.share import Share
 from scaler.planning import breaker
+from scaler.planning.asker import BY_FLOOR, asker
 from scaler.ports.clock import Clock
 from scaler.ports.control import SOMEBODY, EngineHealth, JobView
 from scaler.ports.scaler import SessionPool
@@ -40,9 +46,6 @@ from scaler.ports.store import Store
 from scaler.ports.trace import Recorder, Unrecorded
 
 log = structlog.get_logger("scaler")
-
-ENDS_RECALLED = 1000
-"""Executions looked through for late ends after a restart: more do not end within any source's lag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,7 @@ class Supervisor:
 
     def __init__(self, ports: EnginePorts) -> None:
         self._ports = ports
+        self._audit = Audit(ports.store, ports.clock)
         self._faults = FaultLog()
         self._ledger = Ledger(ended_kept_s=ports.limits.ended_kept_s)
         self._pace = Pace(gap_s=ports.limits.source_gap_s)
@@ -71,16 +75,14 @@ class Supervisor:
         rate = ports.limits.source_requests
         self._budgets = Budgets(ports.clock, rate) if rate else None
         self._origins = Origins(ports.store, ports.resolve)
+        self._gate = Gate(ports.limits.overall, ports.clock, wake=self._room_came)
         self._fleet = Fleet(self._fleet_ports())
-        self._jobs: dict[str, Job] = {}
-        self._loops: dict[str, JobLoop | ScheduleLoop] = {}
-        self._loop_tasks: dict[str, asyncio.Task[None]] = {}
+        self._loops = Loops(self._loops_ports())
         self._since: dict[tuple[str, str], tuple[str, datetime]] = {}
         self._late: deque[float] = deque(maxlen=10_000)
         self._ticks = 0
         self._started_at = ports.clock.now()
         self._file_faults: dict[str, str] = {}
-        self._recalled: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._recovered = asyncio.Event()
         self._over = asyncio.Event()
@@ -109,13 +111,14 @@ class Supervisor:
 
     def close(self) -> None:
         """Stop ticking and let go of replicas without stopping them: the next start adopts them."""
+        self._gate.close()
         self._over.set()
 
     async def ready(self) -> None:
-        """Wait until the records of a former process are loaded; then jobs may be put, and then `resume`."""
+        """Wait until the records of a former process are loaded; then jobs may be put, and then `take_up`."""
         await self._recovered.wait()
 
-    def resume(self) -> None:
+    def take_up(self) -> None:
         """Take up the executions of a former process. Not before the jobs are put.
 
         What was recorded but not started needs its job's secrets, which no record holds.
@@ -147,7 +150,9 @@ class Supervisor:
             clock=ports.clock,
             limits=ports.limits,
             store=ports.store,
+            audit=self._audit,
             ledger=self._ledger,
+            gate=self._gate,
             faults=self._faults,
             crew=ports.crew,
             instance=ports.instance,
@@ -157,14 +162,19 @@ class Supervisor:
         )
 
     def _secrets(self, job: str) -> Mapping[str, Secret]:
-        found = self._jobs.get(job)
-        return found.secrets if found else {}
+        return self._loops.secrets(job)
 
     def _ended(self, state: ExecutionState) -> None:
         self._ports.recorder.ended(state)
-        loop, cause = self._loops.get(state.execution.job), state.execution.cause
-        if loop is not None and cause is (Cause.EVENT if isinstance(loop, JobLoop) else Cause.SCHEDULE):
-            loop.execution_ended(state)
+        self._loops.ended(state)
+
+    def _run_loop(self, loop: AnyLoop) -> asyncio.Task[None]:
+        return self._spawn(self._guard(loop.job.name, loop.run), f"job:{loop.job.name}")
+
+    def _room_came(self, job: str) -> None:
+        loop = self._loops.of(job)
+        if loop is not None:
+            loop.room_came()
 
     # --- jobs -----------------------------------------------------------------------------------------
 
@@ -174,55 +184,30 @@ class Supervisor:
         Raises:
             ConfigError: its executor is unknown or lacks its package.
         """
-        known = self._jobs.get(job.name)
-        if known == job or self._over.is_set():
-            return
-        await self._ports.crew.get(job.executor)
-        await self._recall_ends(job.name)
-        await self._stop_loop(job.name)
-        self._jobs[job.name] = job
-        loop = self._make_loop(job)
-        if loop is not None:
-            self._loops[job.name] = loop
-            task = self._spawn(self._guard(job.name, loop.run), f"job:{job.name}")
-            self._loop_tasks[job.name] = task
-        log.info("job.changed" if known else "job.added", job=job.name, generation=job.generation)
-
-    async def _recall_ends(self, job: str) -> None:
-        """Learn once which executions ended lately in a former process: a reading that lags counts them."""
-        if job in self._recalled:
-            return
-        self._recalled.add(job)
-        oldest = self._started_at - timedelta(seconds=self._ports.limits.ended_kept_s)
-        page = await self._ports.store.executions(job, limit=ENDS_RECALLED, statuses=FINAL)
-        ends = [end for state in page.items if (end := End.of(state.execution))]
-        self._ledger.recall(job, [end for end in ends if oldest <= end.at < self._started_at])
+        if not self._over.is_set():
+            await self._loops.put(job)
 
     async def delete(self, name: str) -> None:
         """Forget a job; executions that run go on to their end."""
-        await self._stop_loop(name)
-        if self._jobs.pop(name, None):
-            log.info("job.removed", job=name)
+        await self._loops.delete(name)
 
     def file_faults(self, by_job: Mapping[str, str]) -> None:
         """Take note of broken edits that were not applied: job name (or file) to text."""
         self._file_faults = dict(by_job)
 
-    async def _stop_loop(self, name: str) -> None:
-        """End a job's loop; two loops of one job could together exceed its maximum, so wait for its end."""
-        task = self._loop_tasks.pop(name, None)
-        self._loops.pop(name, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-
-    def _make_loop(self, job: Job) -> JobLoop | ScheduleLoop | None:
-        trigger = job.trigger
-        if isinstance(trigger, ScheduleTrigger):
-            return ScheduleLoop(job, trigger, self._schedule_ports())
-        if isinstance(trigger, EventTrigger):
-            return JobLoop(job, trigger, self._loop_ports())
-        return None
+    def _loops_ports(self) -> LoopsPorts:
+        ports = self._ports
+        return LoopsPorts(
+            clock=ports.clock,
+            store=ports.store,
+            crew=ports.crew,
+            ledger=self._ledger,
+            ended_kept_s=ports.limits.ended_kept_s,
+            run=self._run_loop,
+            forget=self._gate.forget,
+            event=self._loop_ports,
+            schedule=self._schedule_ports,
+        )
 
     def _loop_ports(self) -> LoopPorts:
         ports = self._ports
@@ -241,6 +226,7 @@ class Supervisor:
                 circuits=self._circuits,
                 budgets=self._budgets,
             ),
+            ask=self._gate.ask,
             start=self._start_many,
             settle=self._settle_origin,
             late=self._note_lateness,
@@ -254,13 +240,18 @@ class Supervisor:
         self._late.append(seconds)
         self._ticks += 1
 
-    async def _start_many(self, job: Job, shares: tuple[Share | None, ...], decision_id: int) -> None:
+    async def _start_many(
+        self, job: Job, shares: tuple[Share | None, ...], decision: Decision, room: Reservation
+    ) -> None:
         new = [(names.event_execution_name(job.name), share) for share in shares]
+        trigger = asker(decision)
         await self._fleet.begin(
             [
-                self._fleet.new(job, Cause.EVENT, name, decision_id=decision_id, share=share)
+                self._fleet.new(job, trigger, name, decision_id=decision.id, share=share)
                 for name, share in new
-            ]
+            ],
+            room,
+            by=by_rules((trigger.by,)) if trigger.by != BY_FLOOR else BY_FLOOR,
         )
 
     def _schedule_ports(self) -> SchedulePorts:
@@ -269,6 +260,7 @@ class Supervisor:
             store=self._ports.store,
             live=lambda job: len(self._ledger.scheduled(job)),
             started=self._is_fired,
+            ask=self._gate.ask,
             fire=self._fire,
             stop_all=self._stop_scheduled,
         )
@@ -277,70 +269,81 @@ class Supervisor:
         name = names.schedule_execution_name(job.name, due)
         return await self._ports.store.execution(job.name, name) is not None
 
-    async def _fire(self, job: Job, due: datetime, decision_id: int) -> None:
+    async def _fire(self, job: Job, due: datetime, decision_id: int, room: Reservation) -> None:
         if not await self._is_fired(job, due):
             name = names.schedule_execution_name(job.name, due)
-            await self._fleet.begin([self._fleet.new(job, Cause.SCHEDULE, name, decision_id=decision_id)])
+            trigger = Trigger(kind=Cause.SCHEDULE, by=BY_SCHEDULE)
+            state = self._fleet.new(job, trigger, name, decision_id=decision_id)
+            await self._fleet.begin([state], room, by=BY_SCHEDULE)
 
     async def _stop_scheduled(self, job: str, message: str) -> None:
         for execution_id in self._ledger.scheduled(job):
-            await self._fleet.stop(job, execution_id, message)
+            await self._fleet.stop(job, execution_id, message, by=BY_SCHEDULE)
 
     # --- JobControl -----------------------------------------------------------------------------------
 
     def jobs(self) -> tuple[JobView, ...]:
         """List all jobs by name."""
-        return tuple(self._view(self._jobs[name]) for name in sorted(self._jobs))
+        return tuple(self._view(self._loops.jobs[name]) for name in sorted(self._loops.jobs))
 
     def job(self, name: str) -> JobView:
         """Find one job."""
-        return self._view(self._find(name))
-
-    def _find(self, name: str) -> Job:
-        job = self._jobs.get(name.lower())
-        if job is None:
-            raise NotFound(f"no job '{name}'")
-        return job
+        return self._view(self._loops.find(name))
 
     def _view(self, job: Job) -> JobView:
         now = self._ports.clock.now()
         counts = self._ledger.counts(job.name, now)
-        loop = self._loops.get(job.name)
-        decision = loop.last_decision if loop else None
+        loop, suspended = self._loops.of(job.name), self._loops.suspension(job.name)
+        decision = self._loops.last_decision(job.name)
         state = breaker.at(loop.breaker, now) if isinstance(loop, JobLoop) else breaker.CLOSED
         return JobView(
             job=job,
             running=counts.running,
             pending=counts.pending,
             running_other=self._ledger.other(job.name),
-            conditions=conditions(job, decision, self._since, now, state),
+            conditions=conditions(job, decision, self._since, now, state, suspended),
             last_decision=decision,
             file_fault=self._file_faults.get(job.name),
             next_poll=loop.next_poll if loop else None,
+            suspended=suspended,
         )
 
     async def start(self, job: str, template: Template | None, *, by: str = SOMEBODY) -> ExecutionState:
         """Start one execution by hand."""
-        found = self._find(job)
+        found = self._loops.find(job)
+        if suspended := self._loops.suspension(found.name):
+            raise Conflict(
+                f"job '{found.name}' is {suspended}; 'scaler job resume {found.name}' lets it start"
+            )
         if template is not None:
             template = found.template.running(template)
         name = names.manual_execution_name(found.name)
-        state = self._fleet.new(found, Cause.MANUAL, name, template=template)
-        await self._fleet.begin([state])
+        state = self._fleet.new(found, Trigger(kind=Cause.MANUAL, by=by), name, template=template)
+        with self._gate.ask_by_hand(state.execution) as room:
+            await self._fleet.begin([state], room, by=by)
         log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
         return state
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is."""
-        return await self._fleet.stop(job.lower(), execution_id, f"stopped by {by}")
+        return await self._fleet.stop(job.lower(), execution_id, f"stopped by {by}", by=by)
 
     async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
         """Forget a job's failures: what its breaker holds back may be tried at once."""
-        loop = self._loops.get(self._find(job).name)
+        loop = self._loops.of(self._loops.find(job).name)
         if not isinstance(loop, JobLoop):
             raise Conflict(f"job '{job}' has nothing to reset: only event jobs hold messages back")
+        await self._audit.record(AuditAction.JOB_RESET, by=by, job=loop.job.name)
         loop.reset_breaker()
         log.info("breaker.reset", job=loop.job.name, by=by)
+
+    async def suspend(self, job: str, *, by: str = SOMEBODY) -> None:
+        """Let nothing of a job start any more."""
+        await self._loops.suspend(job, by)
+
+    async def resume(self, job: str, *, by: str = SOMEBODY) -> None:
+        """Let a job start executions again."""
+        await self._loops.resume(job, by)
 
     def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
         """Give the log lines of an execution's replicas, one replica after the other."""

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from scaler.model.decision import Decision, Reason
 from scaler.model.job import EventTrigger, Job
+from scaler.model.suspension import Suspension
 from scaler.planning.breaker import CLOSED, Breaker, Phase, explain
 from scaler.ports.control import Condition
 
@@ -15,10 +16,19 @@ Since = dict[tuple[str, str], tuple[str, datetime]]
 
 
 def conditions(
-    job: Job, decision: Decision | None, since: Since, now: datetime, breaker: Breaker = CLOSED
+    job: Job,
+    decision: Decision | None,
+    since: Since,
+    now: datetime,
+    breaker: Breaker = CLOSED,
+    suspended: Suspension | None = None,
 ) -> tuple[Condition, ...]:
     """Derive `Ready` and `Active` (reasons as KEDA names them) and `Healthy`, and keep track of their changes."""
-    if not isinstance(job.trigger, EventTrigger):
+    if suspended is not None:
+        found = [("Ready", "False", "Suspended", str(suspended))]
+        if isinstance(job.trigger, EventTrigger):
+            found.append(("Active", "Unknown", "Suspended", "no source is read"))
+    elif not isinstance(job.trigger, EventTrigger):
         found = [("Ready", "True", "JobReady", "")]
     elif decision is None:
         found = [("Ready", "Unknown", "NotPolledYet", ""), ("Active", "Unknown", "NotPolledYet", "")]

@@ -17,6 +17,8 @@ class Occasion(StrEnum):
     LOOK_AGAIN = "LookAgain"
     PLAN = "Plan"
     SCHEDULE = "Schedule"
+    ROOM = "Room"
+    SUSPEND = "Suspend"
 
 
 class Reason(StrEnum):
@@ -34,6 +36,11 @@ class Reason(StrEnum):
     BACKING_OFF = "BackingOff"
     OVERLAP = "Overlap"
     MISSED = "Missed"
+    AT_GLOBAL_LIMIT = "AtGlobalLimit"
+    FAIR_SHARE = "FairShare"
+    LAUNCH_RATE = "LaunchRate"
+    TOO_LARGE = "TooLarge"
+    SUSPENDED = "Suspended"
 
 
 class Bound(StrEnum):
@@ -44,6 +51,11 @@ class Bound(StrEnum):
     MIN = "minExecutions"
     CLAIMS = "claims"
     BREAKER = "breaker"
+    GLOBAL_EXECUTIONS = "limits.global.executions"
+    GLOBAL_CPU = "limits.global.cpu"
+    GLOBAL_MEMORY = "limits.global.memory"
+    LAUNCH_RATE = "limits.global.launchRate"
+    FAIR_SHARE = "fairShare"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +117,22 @@ class Decision:
     handed: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     id: int | None = None
+
+
+def bare_decision(
+    job: str,
+    at: datetime,
+    occasion: Occasion,
+    reason: Reason,
+    message: str,
+    *,
+    running: int = 0,
+    waiting: int = 0,
+    launch: int = 0,
+) -> Decision:
+    """Make a decision that no reading led to: a schedule's, or that a job is suspended."""
+    return Decision(
+        job=job, at=at, occasion=occasion, rules=(), strategy=StrategyName.AUTO, combine=Combine.MAX,
+        min_executions=0, max_executions=0, running=running, pending=0, ended_since=0, wanted=launch,
+        waiting=waiting, launch=launch, bound=Bound.NONE, reason=reason, formula="none", message=message,
+    )  # fmt: skip

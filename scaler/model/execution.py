@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from scaler.model.job import Template
-from scaler.model.replica import Replica
+from scaler.model.replica import Fault, Replica
 from scaler.model.share import Share
 
 
@@ -64,12 +64,12 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How an execution will end, once its last replica is gone. `by` is who asked for a stop, else empty."""
+    """How an execution will end, once its last replica is gone. `fault`: whose trouble made it fail, if any's."""
 
     status: ExecutionStatus
     reason: str
     message: str
-    by: str = ""
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

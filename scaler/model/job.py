@@ -264,6 +264,8 @@ class Template:
 class Job:
     """One job definition; `generation` counts its changes, from 1.
 
+    `priority` and `weight` matter where jobs compete for the limits of the daemon: the higher priority first, among
+    equals shares by weight.
     `document` is the job as the ARM resource writes it (camelCase, no secret values): JSON text, so
     that the API answers with exactly what was declared.
     """
@@ -278,8 +280,12 @@ class Job:
     executor: str = "docker"
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     generation: int = 1
+    priority: int = 0
+    weight: float = 1.0
     document: str = "{}"
 
     def __post_init__(self) -> None:
         if self.parallelism < 1 or self.replica_completion_count < 1 or self.replica_retry_limit < 0:
             raise ValueError("parallelism and replicaCompletionCount start at 1, replicaRetryLimit at 0")
+        if self.weight <= 0:
+            raise ValueError("weight is above 0")

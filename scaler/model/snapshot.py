@@ -13,8 +13,8 @@ from scaler.model.job import Template
 def template_hash(template: Template) -> str:
     """Give `sha256:` and the hash of a template's content.
 
-    What is empty or false is left out, so that a release which adds an option keeps the names of templates
-    that do not use it.
+    What has its default is left out, so that a release which adds an option keeps the names of templates that
+    do not use it.
     """
     text = json.dumps(_plain(template), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
@@ -22,8 +22,8 @@ def template_hash(template: Template) -> str:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        told = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-        return {name: one for name, one in told.items() if one not in (None, "", [], {}, False)}
+        told = ((field, getattr(value, field.name)) for field in fields(value))
+        return {field.name: _plain(one) for field, one in told if one != field.default}
     if isinstance(value, dict):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, tuple | list):

@@ -1,9 +1,9 @@
 """The life of one execution: its state and what happened give the next state and what to do.
 
 Rules (those of the Kubernetes Job on which Container Apps jobs are built): at most `parallelism` replicas
-live, and never more than completions still missing; a failed replica is replaced while the failures of the
-whole execution do not exceed `replicaRetryLimit`; the outcome, once certain, never changes, and becomes the
-status when the last replica has ended.
+live, and never more than completions still missing; a failed replica is replaced, after a pause, while the
+failures of the whole execution do not exceed `replicaRetryLimit`, or if it was no fault of the app, a budget of
+their own; the outcome, once certain, never changes, and becomes the status when the last replica has ended.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from scaler.model.execution import ExecutionState, ExecutionStatus, Verdict
-from scaler.model.replica import Replica, ReplicaExit, ReplicaHandle, ReplicaStatus
+from scaler.model.replica import Fault, Replica, ReplicaExit, ReplicaHandle, ReplicaStatus
+from scaler.planning.outcome import NEVER_STARTED, Outcome, outcome_of, refusal
+from scaler.planning.retries import back_off, exhausted, is_failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,19 +25,28 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
-    """The executor started a replica."""
+    """The executor started a replica; `asked_at` is when it was asked to, if this process asked."""
 
     replica_id: str
     handle: ReplicaHandle
+    asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRefused:
-    """The executor says that the replica cannot be started."""
+    """The executor says that the replica cannot be started. By a fault of `INFRA` another try may."""
 
     replica_id: str
     reason: str
     message: str
+    fault: Fault = Fault.APP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeverStarted:
+    """The replica was to be stopped before it was launched."""
+
+    replica_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +71,12 @@ class StopRequested:
     message: str = "stopped on request"
 
 
-ExecutionEvent = Begun | Launched | LaunchRefused | TimedOut | Exited | StopRequested
+ExecutionEvent = Begun | Launched | LaunchRefused | NeverStarted | TimedOut | Exited | StopRequested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartReplica:
-    """Launch this recorded replica, or if it is to be stopped already, note that it never started."""
+    """Launch this recorded replica, not before its time; if it is to be stopped already, note that instead."""
 
     replica: Replica
 
@@ -103,32 +114,26 @@ def advance(
 
 def _take_in(state: ExecutionState, event: ExecutionEvent, now: datetime) -> ExecutionState | None:
     """Apply the event to the replica it is about; None if it says nothing new."""
+    if isinstance(event, Begun | StopRequested):
+        return state
+    replica = state.replica(event.replica_id)
+    if replica is None or replica.is_final:
+        return None
     match event:
-        case Begun() | StopRequested():
-            return state
-        case Launched(replica_id=rid, handle=handle):
-            replica = state.replica(rid)
-            if replica is None or replica.status is not ReplicaStatus.PENDING:
-                return None
-            running = replace(replica, status=ReplicaStatus.RUNNING, handle=handle, started_at=now)
-            return _with(_started(state, now), running)
-        case TimedOut(replica_id=rid):
-            replica = state.replica(rid)
-            if replica is None or replica.is_final or replica.timed_out:
-                return None
-            return _with(state, replace(replica, timed_out=True))
-        case LaunchRefused(replica_id=rid, reason=reason, message=message):
-            replica = state.replica(rid)
-            if replica is None or replica.is_final:
-                return None
-            failed = replace(
-                replica, status=ReplicaStatus.FAILED, ended_at=now, reason=reason, message=message
+        case Launched() | NeverStarted() if replica.status is not ReplicaStatus.PENDING:
+            return None
+        case Launched(handle=handle, asked_at=asked_at):
+            running = replace(
+                replica, status=ReplicaStatus.RUNNING, handle=handle, launched_at=asked_at, started_at=now
             )
-            return _with(state, failed)
-        case Exited(replica_id=rid, exit=how):
-            replica = state.replica(rid)
-            if replica is None or replica.is_final:
-                return None
+            return _with(_started(state, now), running)
+        case NeverStarted():
+            return _with(state, _closed(replica, NEVER_STARTED, now))
+        case LaunchRefused(reason=reason, message=message, fault=fault):
+            return _with(state, _closed(replica, refusal(reason, message, fault), now))
+        case TimedOut():
+            return None if replica.timed_out else _with(state, replace(replica, timed_out=True))
+        case Exited(exit=how):
             return _with(_started(state, now), _ended(state, replica, how, now))
 
 
@@ -141,25 +146,30 @@ def _started(state: ExecutionState, now: datetime) -> ExecutionState:
 
 
 def _ended(state: ExecutionState, replica: Replica, how: ReplicaExit, now: datetime) -> Replica:
-    """Name the outcome of a replica; a timeout or a stop outweighs whatever code it left with."""
-    status, reason, message = ReplicaStatus.FAILED, how.reason, how.message
-    if replica.timed_out:
-        reason = "ReplicaTimeout"
-        message = f"ran longer than {state.execution.replica_timeout.total_seconds():g} s and was stopped"
-    elif state.execution.verdict is not None and how.code != 0:
-        status, reason, message = ReplicaStatus.STOPPED, "Stopped", message or "stopped with its execution"
-    elif how.code is None:
-        status = ReplicaStatus.UNKNOWN
-    elif how.code == 0:
-        status = ReplicaStatus.SUCCEEDED
+    execution = state.execution
+    judged = outcome_of(
+        how,
+        overran=execution.replica_timeout if replica.timed_out else None,
+        is_ending=execution.verdict is not None,
+    )
     return replace(
-        replica,
-        status=status,
-        ended_at=_end(replica, how, now),
+        _closed(replica, judged, _end(replica, how, now)),
         started_at=replica.started_at or how.at or now,
         exit_code=how.code,
-        reason=reason,
-        message=message or (how.log_lost or ""),
+        message=judged.message or (how.log_lost or ""),
+        usage=how.usage,
+        image_digest=how.image_digest,
+    )
+
+
+def _closed(replica: Replica, judged: Outcome, at: datetime) -> Replica:
+    return replace(
+        replica,
+        status=judged.status,
+        reason=judged.reason,
+        message=judged.message,
+        fault=judged.fault,
+        ended_at=at,
     )
 
 
@@ -180,31 +190,21 @@ def _judge(state: ExecutionState, event: ExecutionEvent) -> ExecutionState:
     if execution.verdict is not None:
         return state
     verdict: Verdict | None = None
-    succeeded = sum(r.status is ReplicaStatus.SUCCEEDED for r in state.replicas)
-    failed = [r for r in state.replicas if r.status in (ReplicaStatus.FAILED, ReplicaStatus.UNKNOWN)]
-    if succeeded >= execution.replica_completion_count:
+    if _succeeded(state) >= execution.replica_completion_count:
         verdict = Verdict(status=ExecutionStatus.SUCCEEDED, reason="Completed", message="")
     elif isinstance(event, StopRequested):
         verdict = Verdict(status=ExecutionStatus.STOPPED, reason="Stopped", message=event.message)
-    elif isinstance(event, LaunchRefused):
-        verdict = Verdict(status=ExecutionStatus.FAILED, reason=event.reason, message=event.message)
-    elif len(failed) > execution.replica_retry_limit:
-        verdict = _failure(failed, execution.replica_retry_limit)
+    elif isinstance(event, LaunchRefused) and event.fault is Fault.APP:
+        verdict = Verdict(
+            status=ExecutionStatus.FAILED, reason=event.reason, message=event.message, fault=Fault.APP
+        )
+    else:
+        verdict = exhausted(state)
     return state if verdict is None else replace(state, execution=replace(execution, verdict=verdict))
 
 
-def _failure(failed: list[Replica], limit: int) -> Verdict:
-    last = failed[-1]
-    code = "not known" if last.exit_code is None else str(last.exit_code)
-    what = f"replica {last.id} failed: {last.reason}, exit code {code}"
-    what += f" ({last.message})" if last.message else ""
-    if limit == 0:
-        return Verdict(status=ExecutionStatus.FAILED, reason=last.reason or "Error", message=what)
-    return Verdict(
-        status=ExecutionStatus.FAILED,
-        reason="BackoffLimitExceeded",
-        message=f"{len(failed)} failures, replicaRetryLimit is {limit}; last: {what}",
-    )
+def _succeeded(state: ExecutionState) -> int:
+    return sum(r.status is ReplicaStatus.SUCCEEDED for r in state.replicas)
 
 
 def _settle(
@@ -235,20 +235,9 @@ def _fill(
     state: ExecutionState, event: ExecutionEvent, now: datetime, new_replica_id: Callable[[], str]
 ) -> Step:
     execution = state.execution
-    succeeded = sum(r.status is ReplicaStatus.SUCCEEDED for r in state.replicas)
-    want_live = min(execution.parallelism, execution.replica_completion_count - succeeded)
-    slots = sorted(set(range(execution.parallelism)) - {r.ordinal for r in state.live})
+    want_live = min(execution.parallelism, execution.replica_completion_count - _succeeded(state))
     missing = max(0, want_live - len(state.live))
-    added = tuple(
-        Replica(
-            id=new_replica_id(),
-            execution_id=execution.id,
-            ordinal=slots[i],
-            attempt=1 + sum(r.ordinal == slots[i] for r in state.replicas),
-            created_at=now,
-        )
-        for i in range(missing)
-    )
+    added = tuple(_next_of_slot(state, slot, now, new_replica_id) for slot in _free_slots(state)[:missing])
     starts = added
     if isinstance(event, Begun):
         starts = tuple(r for r in state.replicas if r.status is ReplicaStatus.PENDING) + added
@@ -256,3 +245,24 @@ def _fill(
     if isinstance(event, TimedOut):
         actions += (StopReplica(replica_id=event.replica_id),)
     return Step(state=replace(state, replicas=state.replicas + added), actions=actions)
+
+
+def _free_slots(state: ExecutionState) -> list[int]:
+    """List the completions that nothing has reached or works on, by number."""
+    done = {r.ordinal for r in state.replicas if r.status is ReplicaStatus.SUCCEEDED or not r.is_final}
+    return [slot for slot in range(state.execution.replica_completion_count) if slot not in done]
+
+
+def _next_of_slot(
+    state: ExecutionState, slot: int, now: datetime, new_replica_id: Callable[[], str]
+) -> Replica:
+    before = [r for r in state.replicas if r.ordinal == slot]
+    failed = sum(map(is_failure, before))
+    return Replica(
+        id=new_replica_id(),
+        execution_id=state.execution.id,
+        ordinal=slot,
+        attempt=1 + len(before),
+        created_at=now,
+        not_before=now + back_off(failed) if failed else None,
+    )

@@ -14,6 +14,7 @@ from scaler.model.job import EventTrigger
 from scaler.model.sample import Sample
 from scaler.planning import breaker
 from scaler.planning.answer import Plan
+from scaler.planning.capacity import Cut, restrict
 from scaler.planning.counts import Counts
 from scaler.planning.plan import SETTLE, RuleReading, plan
 
@@ -32,6 +33,7 @@ class Inputs:
         occasion: why the job was evaluated.
         hold: why none may be launched now, or None.
         breaker: where the job's breaker stands at `at`.
+        cut: what the limits of the whole daemon leave of what is planned, where they leave less.
     """
 
     job: str
@@ -43,12 +45,13 @@ class Inputs:
     generation: int = 1
     hold: str | None = None
     breaker: breaker.Breaker = breaker.CLOSED
+    cut: Cut | None = None
 
 
 def decide(inputs: Inputs) -> Plan:
-    """Plan, then cut to what the breaker lets through."""
+    """Plan, then cut to what the breaker and the limits of the daemon let through."""
     planned = plan(inputs.trigger, inputs.readings, inputs.counts, inputs.at, hold=inputs.hold)
-    return breaker.brake(planned, inputs.breaker, inputs.at)
+    return restrict(breaker.brake(planned, inputs.breaker, inputs.at), inputs.cut)
 
 
 def trimmed(inputs: Inputs) -> Inputs:

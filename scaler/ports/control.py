@@ -11,6 +11,7 @@ from scaler.model.decision import Decision
 from scaler.model.execution import ExecutionState
 from scaler.model.job import Job, Template
 from scaler.model.replica import Health
+from scaler.model.suspension import Suspension
 
 SOMEBODY: Final = "somebody"
 """Who asked, where nothing better is known."""
@@ -37,6 +38,7 @@ class JobView:
         conditions: `Ready` (can it be evaluated?), `Active` (is there work?) and `Healthy` (do executions succeed?).
         file_fault: the text of a broken edit that was not applied, or None.
         next_poll: when it is evaluated next, if nothing happens before.
+        suspended: who suspended it, and when; None if it is not.
     """
 
     job: Job
@@ -47,6 +49,7 @@ class JobView:
     last_decision: Decision | None
     file_fault: str | None
     next_poll: datetime | None
+    suspended: Suspension | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,8 @@ class EngineHealth:
 class JobControl(Protocol):
     """Commands and the live view; implemented by the engine's supervisor.
 
-    `by` names who asks: `cli:USER`, `api:socket`, `api:token`; it is told where the effect is told.
+    `by` names who asks: `cli:USER`, `api:socket`, `api:token`; it is told where the
+    effect is told, and it is in the audit before the effect.
     """
 
     def jobs(self) -> tuple[JobView, ...]:
@@ -85,6 +89,7 @@ class JobControl(Protocol):
 
         Raises:
             NotFound: no such job.
+            Conflict: it is suspended.
         """
         ...
 
@@ -102,6 +107,24 @@ class JobControl(Protocol):
         Raises:
             NotFound: no such job.
             Conflict: it is no event job.
+        """
+        ...
+
+    async def suspend(self, job: str, *, by: str = SOMEBODY) -> None:
+        """Let nothing of a job start, whatever asks for it, until it is resumed; what runs goes on.
+
+        It is durable when this returns, and holds over restarts and edits of the job's file.
+
+        Raises:
+            NotFound: no such job.
+        """
+        ...
+
+    async def resume(self, job: str, *, by: str = SOMEBODY) -> None:
+        """End a suspension; due times of a schedule that passed meanwhile follow its catch-up policy.
+
+        Raises:
+            NotFound: no such job.
         """
         ...
 

@@ -24,7 +24,7 @@ class Executor(Protocol):
         """Start a replica. Idempotent by `spec.replica_id`: a second call gives the handle of the first.
 
         Raises:
-            LaunchError: it cannot be started; repeating will not help.
+            LaunchError: it cannot be started; repeating at once will not help.
             ExecutorUnavailable: the backend does not answer; whether it started is unknown, call again.
         """
         ...
@@ -32,7 +32,9 @@ class Executor(Protocol):
     async def wait(self, handle: ReplicaHandle) -> ReplicaExit:
         """Wait until the replica has ended. Survives an outage of the backend; cancelling it stops nothing.
 
-        A replica that the backend no longer knows ends as `ReplicaExit(code=None, reason="Lost")`.
+        A replica that the backend no longer knows ends as `ReplicaExit(code=None, reason="Lost")`, or with the
+        reason `RemovedFromOutside` if it was seen to live. One that trouble of the backend ended has the fault
+        `INFRA`, whatever its code.
         """
         ...
 

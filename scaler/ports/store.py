@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Decision
 from scaler.model.execution import ExecutionState, ExecutionStatus
 
@@ -47,12 +48,27 @@ class StoreReader(Protocol):
         """Count a job's executions by status."""
         ...
 
+    async def audit(self, query: AuditQuery, *, limit: int = 100, cursor: str | None = None) -> AuditPage:
+        """List what was done and by whom, newest first.
+
+        Raises:
+            ValueError: `cursor` is not one that this store gave.
+        """
+        ...
+
 
 class Store(StoreReader, Protocol):
     """Writes, by the engine alone."""
 
-    async def begin(self, states: tuple[ExecutionState, ...]) -> None:
-        """Record new executions with their pending replicas, durably, before anything starts."""
+    async def begin(self, states: tuple[ExecutionState, ...], *, by: tuple[AuditEntry, ...] = ()) -> None:
+        """Record new executions with their pending replicas, durably, before anything starts.
+
+        `by` tells who began them; it is recorded in the same transaction.
+        """
+        ...
+
+    async def note(self, *entries: AuditEntry) -> None:
+        """Record who did what, durably."""
         ...
 
     async def apply(self, state: ExecutionState) -> None:
@@ -75,8 +91,11 @@ class Store(StoreReader, Protocol):
         """Keep per job the newest `executions` final ones and `decisions`; give ids of dropped replicas."""
         ...
 
-    async def remember(self, key: str, value: str) -> None:
-        """Keep one small text under a key (instance id, schedule marks, job generations)."""
+    async def remember(self, key: str, value: str, *, by: tuple[AuditEntry, ...] = ()) -> None:
+        """Keep one small text under a key (instance id, schedule marks, job generations).
+
+        `by` tells who caused it; it is recorded in the same transaction.
+        """
         ...
 
     async def recall(self, key: str) -> str | None:

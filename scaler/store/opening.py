@@ -20,11 +20,12 @@ PRAGMAS = (f"busy_timeout = {_BUSY_MS}", "foreign_keys = ON", "synchronous = FUL
 
 
 def load_queries() -> dict[str, str]:
-    """Read the named statements of `sql/queries.sql`."""
-    parts = re.split(
-        r"^-- name: (\w+)\n", (_SQL / "queries.sql").read_text(encoding="utf-8"), flags=re.MULTILINE
-    )
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    """Read the named statements of all files in `sql` that are no migrations."""
+    found: dict[str, str] = {}
+    for file in sorted(_SQL.glob("[a-z]*.sql")):
+        parts = re.split(r"^-- name: (\w+)\n", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        found |= dict(zip(parts[1::2], parts[2::2], strict=True))
+    return found
 
 
 def load_migrations() -> list[tuple[int, str]]:

@@ -28,7 +28,8 @@ _SHARE = TypeAdapter(Share)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def _time_text(moment: datetime | None) -> str | None:
+def time_text(moment: datetime | None) -> str | None:
+    """Write a moment as UTC text of one width, which sorts as time does; None stays None."""
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -50,10 +51,10 @@ def execution_row(execution: Execution) -> Row:
         "replica_retry_limit": execution.replica_retry_limit,
         "parallelism": execution.parallelism,
         "replica_completion_count": execution.replica_completion_count,
-        "created_at": _time_text(execution.created_at),
+        "created_at": time_text(execution.created_at),
         "status": execution.status.value,
-        "started_at": _time_text(execution.started_at),
-        "ended_at": _time_text(execution.ended_at),
+        "started_at": time_text(execution.started_at),
+        "ended_at": time_text(execution.ended_at),
         "verdict": None if verdict is None else _VERDICT.dump_json(verdict).decode(),
         "reason": execution.reason,
         "message": execution.message,
@@ -81,12 +82,12 @@ def _replica_row(replica: Replica, position: int) -> Row:
         "status": replica.status.value,
         "handle_executor": None if handle is None else handle.executor,
         "handle_token": None if handle is None else handle.token,
-        "created_at": _time_text(replica.created_at),
-        "not_before": _time_text(replica.not_before),
-        "launched_at": _time_text(replica.launched_at),
-        "started_at": _time_text(replica.started_at),
-        "ended_at": _time_text(replica.ended_at),
-        "removed_at": _time_text(replica.removed_at),
+        "created_at": time_text(replica.created_at),
+        "not_before": time_text(replica.not_before),
+        "launched_at": time_text(replica.launched_at),
+        "started_at": time_text(replica.started_at),
+        "ended_at": time_text(replica.ended_at),
+        "removed_at": time_text(replica.removed_at),
         "exit_code": replica.exit_code,
         "reason": replica.reason,
         "message": replica.message,
@@ -178,7 +179,7 @@ def _replica(row: sqlite3.Row) -> Replica:
 def decision_row(decision: Decision) -> Row:
     """Write a decision down; its id is the row's."""
     body = _DECISION.dump_json(replace(decision, id=None)).decode()
-    return {"job": decision.job, "at": _time_text(decision.at), "body": body}
+    return {"job": decision.job, "at": time_text(decision.at), "body": body}
 
 
 def read_decision(row: sqlite3.Row) -> Decision:
@@ -193,9 +194,9 @@ def read_decision(row: sqlite3.Row) -> Decision:
         raise StoreError(f"recorded decision {row['id']} cannot be read: {exc}") from exc
 
 
-def cursor_behind(row: sqlite3.Row) -> str:
-    """Make the cursor that goes on behind an execution."""
-    return base64.urlsafe_b64encode(f"{row['created_at']}|{row['seq']}".encode()).decode().rstrip("=")
+def cursor_behind(moment: str, number: int) -> str:
+    """Make the cursor that goes on behind a row, by its time and its number."""
+    return base64.urlsafe_b64encode(f"{moment}|{number}".encode()).decode().rstrip("=")
 
 
 def read_cursor(cursor: str | None) -> Row:

@@ -15,10 +15,11 @@ from typing import Any
 import aiosqlite
 
 from scaler.errors import StoreError
+from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Decision
 from scaler.model.execution import FINAL, LEGAL, ExecutionState, ExecutionStatus
 from scaler.ports.store import Page
-from scaler.store import rows
+from scaler.store import audit, rows
 from scaler.store.opening import explain, hold_lock, load_queries, make_file, open_reading, open_writing
 from scaler.store.writer import Writer
 
@@ -51,12 +52,13 @@ class SqliteStore:
         wanted = None if statuses is None else json.dumps(sorted(statuses))
         asked = {"job": job, "limit": limit + 1, "statuses": wanted} | rows.read_cursor(cursor)
         found = await self._read("list_executions", asked)
-        last_rows = {row["id"]: row for row in found}
+        seqs = {row["id"]: row for row in found}
         states = rows.read_states(found)
         if len(states) <= limit:
             return Page(items=tuple(states), cursor=None)
         kept = tuple(states[:limit])
-        return Page(items=kept, cursor=rows.cursor_behind(last_rows[kept[-1].execution.id]))
+        last = seqs[kept[-1].execution.id]
+        return Page(items=kept, cursor=rows.cursor_behind(last["created_at"], last["seq"]))
 
     async def decisions(self, job: str, *, limit: int = 50) -> tuple[Decision, ...]:
         """List a job's latest decisions. See the port."""
@@ -77,8 +79,20 @@ class SqliteStore:
         found = await self._read("get_note", {"key": key})
         return str(found[0]["value"]) if found else None
 
-    async def begin(self, states: tuple[ExecutionState, ...]) -> None:
-        """Record new executions, all or none. See the port."""
+    async def audit(self, query: AuditQuery, *, limit: int = 100, cursor: str | None = None) -> AuditPage:
+        """List what was done and by whom, newest first. See the port."""
+        sql, asked = audit.page_statement(query, cursor, limit)
+        return audit.read_page(await self._fetch(sql, asked), limit)
+
+    async def note(self, *entries: AuditEntry) -> None:
+        """Record who did what. See the port."""
+        await self._writer.write(lambda connection: self._put_audit(connection, entries))
+
+    def _put_audit(self, connection: sqlite3.Connection, entries: tuple[AuditEntry, ...]) -> None:
+        connection.executemany(self._sql["insert_audit"], audit.entry_rows(entries))
+
+    async def begin(self, states: tuple[ExecutionState, ...], *, by: tuple[AuditEntry, ...] = ()) -> None:
+        """Record new executions and who began them, all or none. See the port."""
 
         def work(connection: sqlite3.Connection) -> None:
             for state in states:
@@ -87,6 +101,7 @@ class SqliteStore:
                 except sqlite3.IntegrityError as exc:
                     raise StoreError(f"execution {state.execution.id}: is already recorded") from exc
                 self._put_replicas(connection, state)
+            self._put_audit(connection, by)
 
         await self._writer.write(work)
 
@@ -144,19 +159,23 @@ class SqliteStore:
 
         return await self._writer.write(work)
 
-    async def remember(self, key: str, value: str) -> None:
-        """Keep one small text under a key."""
+    async def remember(self, key: str, value: str, *, by: tuple[AuditEntry, ...] = ()) -> None:
+        """Keep one small text under a key, and who caused it."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(self._sql["set_note"], {"key": key, "value": value})
+            self._put_audit(connection, by)
 
         await self._writer.write(work)
 
     async def _read(self, name: str, parameters: Mapping[str, Any]) -> list[sqlite3.Row]:
-        """Run one statement, which sees one moment of the file."""
+        """Run one named statement, which sees one moment of the file."""
+        return await self._fetch(self._sql[name], parameters)
+
+    async def _fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[sqlite3.Row]:
         try:
             with explain(self._path):
-                return list(await self._reader.execute_fetchall(self._sql[name], parameters))
+                return list(await self._reader.execute_fetchall(sql, parameters))
         except ValueError as exc:  # what aiosqlite says of a closed connection
             raise StoreError(f"{self._path}: the store is closed") from exc
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scaler.errors import StoreError
+from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Decision
 from scaler.model.execution import FINAL, LEGAL, ExecutionState, ExecutionStatus
 from scaler.ports.store import Page
@@ -20,6 +21,8 @@ class MemoryStore:
         self._decisions: list[Decision] = []
         self._decided = 0
         self._notes: dict[str, str] = {}
+        self._entries: list[AuditEntry] = []
+        self._noted = 0
 
     def _newest_first(self, job: str) -> list[ExecutionState]:
         own = [state for state in self._states.values() if state.execution.job == job]
@@ -69,8 +72,30 @@ class MemoryStore:
             counts[state.execution.status] = counts.get(state.execution.status, 0) + 1
         return counts
 
-    async def begin(self, states: tuple[ExecutionState, ...]) -> None:
-        """Record new executions, all or none."""
+    async def audit(self, query: AuditQuery, *, limit: int = 100, cursor: str | None = None) -> AuditPage:
+        """List what was done and by whom, newest first."""
+        if limit < 1:
+            raise StoreError(f"a page of {limit} entries; ask for at least 1")
+        before = _read_cursor(cursor)
+        found = [
+            entry
+            for entry in sorted(self._entries, key=_entry_age, reverse=True)
+            if _is_asked(query, entry) and (before is None or _entry_age(entry) < before)
+        ]
+        kept = tuple(found[:limit])
+        if len(found) <= limit:
+            return AuditPage(items=kept, cursor=None)
+        at, number = _entry_age(kept[-1])
+        return AuditPage(items=kept, cursor=f"{at!r}|{number}")
+
+    async def note(self, *entries: AuditEntry) -> None:
+        """Record who did what."""
+        for entry in entries:
+            self._noted += 1
+            self._entries.append(replace(entry, id=self._noted))
+
+    async def begin(self, states: tuple[ExecutionState, ...], *, by: tuple[AuditEntry, ...] = ()) -> None:
+        """Record new executions and who began them, all or none."""
         ids = [state.execution.id for state in states]
         for number, name in enumerate(ids):
             if name in self._states or name in ids[:number]:
@@ -79,6 +104,7 @@ class MemoryStore:
             self._arrived += 1
             self._arrival[state.execution.id] = self._arrived
             self._states[state.execution.id] = state
+        await self.note(*by)
 
     async def apply(self, state: ExecutionState) -> None:
         """Record the next state of an execution."""
@@ -123,13 +149,26 @@ class MemoryStore:
             self._decisions = [one for one in self._decisions if one.id not in old]
         return tuple(dropped)
 
-    async def remember(self, key: str, value: str) -> None:
-        """Keep one small text under a key."""
+    async def remember(self, key: str, value: str, *, by: tuple[AuditEntry, ...] = ()) -> None:
+        """Keep one small text under a key, and who caused it."""
         self._notes[key] = value
+        await self.note(*by)
 
     async def recall(self, key: str) -> str | None:
         """Give the text kept under a key, or None."""
         return self._notes.get(key)
+
+
+def _entry_age(entry: AuditEntry) -> tuple[float, int]:
+    return entry.at.timestamp(), entry.id or 0
+
+
+def _is_asked(query: AuditQuery, entry: AuditEntry) -> bool:
+    wanted = (query.job, query.execution, query.by, query.action)
+    given = (entry.job, entry.execution, entry.by, entry.action)
+    same = all(want is None or want == got for want, got in zip(wanted, given, strict=True))
+    since, until = query.since, query.until
+    return same and (since is None or since <= entry.at) and (until is None or entry.at < until)
 
 
 def _read_cursor(cursor: str | None) -> tuple[float, int] | None:

@@ -103,7 +103,7 @@ def ended(state: ExecutionState, status: ExecutionStatus, *, removed: bool = Tru
         status=status,
         started_at=later,
         ended_at=later + timedelta(seconds=5),
-        verdict=Verdict(status=status, reason="Why", message="because", by="cli:ann"),
+        verdict=Verdict(status=status, reason="Why", message="because", fault=Fault.APP),
         reason="Why",
         message="because",
     )

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from scaler.model.execution import ExecutionState, ExecutionStatus
+from scaler.model.execution import Execution, ExecutionState, ExecutionStatus
 from scaler.model.job import Job
 from scaler.model.replica import Replica
 from scaler.wire.document import template_document
@@ -34,10 +34,13 @@ def job_document(job: Job) -> dict[str, Any]:
     return document
 
 
-def arm_job(job: Job, *, subscription: str, resource_group: str) -> dict[str, Any]:
+def arm_job(
+    job: Job, *, subscription: str, resource_group: str, is_suspended: bool = False
+) -> dict[str, Any]:
     """Write a job as a resource. Its `location` is `local` if its author gave none."""
     document = job_document(job)
-    properties = {"provisioningState": "Succeeded", "runningState": "Ready", **document.get("properties", {})}
+    running = "Suspended" if is_suspended else "Ready"
+    properties = {"provisioningState": "Succeeded", "runningState": running, **document.get("properties", {})}
     return {
         "id": job_id(job.name, subscription, resource_group),
         **document,
@@ -54,8 +57,8 @@ def arm_execution(
     """Write an execution as a resource.
 
     `startTime` is always there (clients fail without it): the time of its creation until it has started.
-    `endTime` is left out while it runs and, as the service does, on stopped ones. `share` is ours: the part of the
-    source that the execution was handed, left out where there is none.
+    `endTime` is left out while it runs and, as the service does, on stopped ones. Ours are
+    `share`, `trigger`, `templateHash` and `fault`, each left out where there is none.
     """
     execution = state.execution
     properties: dict[str, Any] = {
@@ -67,8 +70,7 @@ def arm_execution(
     properties["template"] = template_document(execution.template)
     name = execution.template.container.name
     properties["detailedStatus"] = {"replicas": [_replica(replica, name) for replica in state.replicas]}
-    if execution.share is not None:
-        properties["share"] = execution.share.key
+    properties |= _identity(execution)
     if execution.reason:
         properties["reason"] = execution.reason
     if execution.message:
@@ -81,14 +83,61 @@ def arm_execution(
     }
 
 
+def _identity(execution: Execution) -> dict[str, Any]:
+    """Tell who started it, what it is a snapshot of, and whose fault its failure was; what is not known is left out."""
+    told: dict[str, Any] = {}
+    if execution.share is not None:
+        told["share"] = execution.share.key
+    if execution.trigger is not None:
+        told["trigger"] = {"kind": execution.trigger.kind.value, "by": execution.trigger.by}
+        if execution.trigger.reading is not None:
+            told["trigger"]["reading"] = execution.trigger.reading
+    if execution.template_hash is not None:
+        told["templateHash"] = execution.template_hash
+    if execution.is_final and execution.verdict is not None and execution.verdict.fault is not None:
+        told["fault"] = execution.verdict.fault.value
+    return told
+
+
 def _replica(replica: Replica, container: str) -> dict[str, Any]:
+    """Write a replica as the service does, and beside that what only we tell; what is not known is left out."""
     entry: dict[str, Any] = {"name": container, "status": replica.status.value}
     if replica.exit_code is not None:
         entry["code"] = replica.exit_code
     information = ": ".join(text for text in (replica.reason, replica.message) if text)
     if information:
         entry["additionalInformation"] = information
-    return {"name": replica.id, "containers": [entry]}
+    moments = {
+        "created": replica.created_at,
+        "notBefore": replica.not_before,
+        "launched": replica.launched_at,
+        "started": replica.started_at,
+        "ended": replica.ended_at,
+        "removed": replica.removed_at,
+    }
+    usage = {
+        "cpuSeconds": replica.usage.cpu_seconds,
+        "peakMemoryBytes": replica.usage.peak_memory_bytes,
+    }
+    told: dict[str, Any] = {
+        "reason": replica.reason,
+        "fault": replica.fault and replica.fault.value,
+        "imageDigest": replica.image_digest,
+        "times": {name: precise_time(at) for name, at in moments.items() if at is not None},
+        "usage": {name: number for name, number in usage.items() if number is not None},
+    }
+    return {
+        "name": replica.id,
+        "index": replica.ordinal,
+        "attempt": replica.attempt,
+        "containers": [entry],
+        **{name: value for name, value in told.items() if value},
+    }
+
+
+def precise_time(moment: datetime) -> str:
+    """Write a time to the millisecond, for phases that take less than a second."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def format_time(moment: datetime) -> str:

@@ -30,6 +30,15 @@ def _read_share(value: object) -> str:
     return str(value)
 
 
+def _read_weight(value: object) -> float:
+    number = read_number(value)
+    if not 0.001 <= number <= 1_000_000:
+        raise ValueError(f"got {show(value)}; write a number from 0.001 to 1000000, such as 2")
+    return number
+
+
+Weight = Annotated[float, BeforeValidator(_read_weight), WithJsonSchema({"type": ["number", "string"]})]
+"""A number above 0."""
 Share = Annotated[str, BeforeValidator(_read_share), WithJsonSchema({"type": ["string", "number"]})]
 """A number in a text, as KEDA has it."""
 
@@ -108,6 +117,10 @@ class ExtensionWire(WireModel):
     """Only with `triggerType: Schedule`."""
     refill: Flag = True
     """Whether an ended execution is replaced at once, without waiting for the next reading. Event jobs only."""
+    priority: Count | None = None
+    """Where jobs compete for `limits.global` of the daemon: the higher number comes first; 0 when left out."""
+    weight: Weight | None = None
+    """Among competing jobs of one priority: how large its share is beside the others'; 1 when left out."""
     secrets: tuple[SecretSourceWire, ...] = ()
     """Secrets from files and environment variables, beside `configuration.secrets`."""
 

@@ -127,6 +127,8 @@ class JobWire(WireModel):
             replica_completion_count=config.trigger.replica_completion_count,
             executor=own.executor,
             secrets=dict(secrets),
+            priority=own.priority or 0,
+            weight=own.weight or 1.0,
             document=document_text(self, template, tuple(secrets)),
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from scaler.errors import NotFound
+from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Bound, Decision, Occasion, Reason, RuleVerdict
 from scaler.model.execution import FINAL, Cause, Execution, ExecutionState, ExecutionStatus
 from scaler.model.job import (
@@ -24,6 +25,7 @@ from scaler.model.job import (
 )
 from scaler.model.names import manual_execution_name
 from scaler.model.replica import Health, Replica, ReplicaStatus
+from scaler.model.suspension import Suspension
 from scaler.ports.control import SOMEBODY, Condition, EngineHealth, JobView
 from scaler.ports.store import Page
 
@@ -147,6 +149,8 @@ class FakeStore:
     def __init__(self) -> None:
         self.states: list[ExecutionState] = []
         self.made: list[Decision] = []
+        self.entries: list[AuditEntry] = []
+        self.asked: AuditQuery | None = None
         self.error: Exception | None = None
 
     def _of(self, job: str) -> list[ExecutionState]:
@@ -172,6 +176,13 @@ class FakeStore:
 
     async def decisions(self, job: str, *, limit: int = 50) -> tuple[Decision, ...]:
         return tuple(decision for decision in self.made if decision.job == job)[:limit]
+
+    async def audit(self, query: AuditQuery, *, limit: int = 100, cursor: str | None = None) -> AuditPage:
+        self.asked = query
+        start = int(cursor or 0)
+        rest = len(self.entries) > start + limit
+        items = tuple(self.entries[start : start + limit])
+        return AuditPage(items=items, cursor=str(start + limit) if rest else None)
 
     async def status_counts(self, job: str) -> dict[ExecutionStatus, int]:
         counts: dict[ExecutionStatus, int] = {}
@@ -224,6 +235,15 @@ class FakeControl:
     async def reset(self, job: str, *, by: str = SOMEBODY) -> None:
         self.callers.append(by)
         self.resets.append(job)
+
+    async def suspend(self, job: str, *, by: str = SOMEBODY) -> None:
+        self.callers.append(by)
+        view = self.job(job)
+        self.views[job] = replace(view, suspended=view.suspended or Suspension(by=by, at=NOW))
+
+    async def resume(self, job: str, *, by: str = SOMEBODY) -> None:
+        self.callers.append(by)
+        self.views[job] = replace(self.job(job), suspended=None)
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         self.callers.append(by)

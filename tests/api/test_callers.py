@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import aiohttp
@@ -13,19 +15,20 @@ from scaler.model.secret import Secret
 from tests.api.fakes import NOW, FakeControl, FakeStore, make_state
 
 P = "/subscriptions/s/resourceGroups/g/providers/Microsoft.App/jobs/orders"
+ME = pwd.getpwuid(os.getuid()).pw_name
 V = {"api-version": "2025-07-01"}
 
 
 @pytest.mark.parametrize(
     ("said", "known_as"),
     [
-        ({}, "api:socket"),
-        ({"Scaler-Caller": "cli:ann"}, "cli:ann"),
-        ({"Scaler-Caller": "schedule"}, "api:socket"),
-        ({"Scaler-Caller": "cli:a b"}, "api:socket"),
+        ({}, f"api:{ME}"),
+        ({"Scaler-Caller": "cli:ann"}, f"cli:{ME}"),
+        ({"Scaler-Caller": "schedule"}, f"api:{ME}"),
+        ({"Scaler-Caller": "cli:a b"}, f"api:{ME}"),
     ],
 )
-async def test_on_the_socket_the_command_line_names_its_user(
+async def test_on_the_socket_the_kernel_names_the_user_whatever_the_client_says(
     client: aiohttp.ClientSession,
     control: FakeControl,
     store: FakeStore,

@@ -20,6 +20,8 @@ FIXED = {
     "_6:(?i:stop)": "stop",
     "_7:(?i:executions)": "executions",
     "_8:(?i:start)": "start",
+    "_9:(?i:suspend)": "suspend",
+    "_9:(?i:resume)": "resume",
 }
 
 

@@ -35,6 +35,28 @@ async def test_health_tells_by_its_status_too(
     }
 
 
+async def test_a_job_is_suspended_and_resumed_and_says_so(
+    client: aiohttp.ClientSession, control: FakeControl
+) -> None:
+    job = "/subscriptions/s/resourceGroups/g/providers/Microsoft.App/jobs/ORDERS"
+    answers = []
+    for word in ("suspend", "Suspend", "resume", "resume"):
+        async with client.post(f"{job}/{word}", params={"api-version": "2026-07-01"}) as response:
+            body = await response.json()
+            answers.append((response.status, body["name"], body["properties"]["runningState"]))
+        async with client.get("/scaler/jobs/orders") as response:
+            live = await response.json()
+        if word == "resume":
+            assert live["suspended"] is None
+        else:
+            assert live["suspended"]["by"].startswith("api:")
+            assert live["suspended"]["at"] == "2026-11-21T12:00:00.000+00:00"
+    assert answers == [(200, "orders", "Suspended")] * 2 + [(200, "orders", "Ready")] * 2
+    assert control.views["billing"].suspended is None
+    async with client.post(f"{job}x/suspend", params={"api-version": "2026-07-01"}) as response:
+        assert response.status == 404
+
+
 async def test_a_live_job_tells_its_state(client: aiohttp.ClientSession, control: FakeControl) -> None:
     control.views["orders"] = make_view(make_job("orders"), make_decision())
     async with client.get("/scaler/jobs/orders") as response:
@@ -62,6 +84,7 @@ async def test_a_live_job_tells_its_state(client: aiohttp.ClientSession, control
         ],
         "fileFault": None,
         "nextPoll": "2026-11-21T12:00:30.000+00:00",
+        "suspended": None,
     }  # fmt: skip
     assert (last["launch"], last["formula"]) == (3, "ceil(25 / 5) - 2 = 3")
     async with client.get("/scaler/jobs") as response:

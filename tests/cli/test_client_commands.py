@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from scaler.cli.client import API_VERSION
 from scaler.model.decision import Bound, Reason, RuleVerdict
-from scaler.model.execution import ExecutionStatus
+from scaler.model.execution import Cause, ExecutionStatus, Trigger, Verdict
 from scaler.model.job import ManualTrigger, ScheduleTrigger
+from scaler.model.replica import Fault, Usage
 from scaler.model.share import Share
 from tests.api.fakes import make_decision, make_job, make_state, make_view
 from tests.cli.conftest import Daemon, Run, run_cli
@@ -111,9 +113,41 @@ def test_execution_show_tells_its_replicas(run: Run, daemon: Daemon) -> None:
     result = run("execution", "show", "orders", "orders-a")
     assert result.exit_code == 0
     assert "Command   python work.py\n" in result.stdout
-    assert (
-        "REPLICA         STATUS     EXIT CODE  MORE\norders-a-abcde  Succeeded  0          -" in result.stdout
+    table = result.stdout.partition("\n\n")[2].splitlines()
+    assert [line.split() for line in table] == [
+        ["REPLICA", "TRY", "STATUS", "EXIT", "CODE", "WAITED", "RAN", "CPU", "MEMORY", "FAULT", "MORE"],
+        ["orders-a-abcde", "1", "Succeeded", "0", *["-"] * 6],
+    ]
+
+
+def test_execution_show_tells_who_started_it_whose_fault_it_was_and_what_it_used(
+    run: Run, daemon: Daemon
+) -> None:
+    state = make_state("orders-a", status=ExecutionStatus.FAILED)
+    began = state.execution.created_at
+    execution = replace(
+        state.execution,
+        trigger=Trigger(kind=Cause.EVENT, by="queue", reading=25.0),
+        verdict=Verdict(status=ExecutionStatus.FAILED, reason="Error", message="", fault=Fault.APP),
     )
+    replica = replace(
+        state.replicas[0],
+        created_at=began,
+        started_at=began + timedelta(seconds=0.25),
+        ended_at=began + timedelta(seconds=90),
+        exit_code=3,
+        reason="Error",
+        fault=Fault.APP,
+        usage=Usage(cpu_seconds=1.5, peak_memory_bytes=3 << 20),
+    )
+    daemon.store.states = [replace(state, execution=execution, replicas=(replica,))]
+    shown = run("execution", "show", "orders", "orders-a").stdout
+    assert "Trigger   Event, by queue, which read 25\n" in shown
+    assert "Fault     app\n" in shown
+    row = shown.splitlines()[-1].split("  ")
+    assert [cell.strip() for cell in row if cell.strip()] == [
+        "orders-a-abcde", "1", "Failed", "3", "0.2s", "1m 29s", "1.50s", "3.0Mi", "app", "Error",
+    ]  # fmt: skip
 
 
 def test_execution_show_names_the_share_that_it_was_handed(run: Run, daemon: Daemon) -> None:

@@ -73,10 +73,10 @@ def test_a_client_command_imports_no_server() -> None:
 def test_the_commands_are_those_that_scripts_rely_on() -> None:
     assert sorted(" ".join(path) for path in commands(main.cli)) == sorted(
         [
-            "run", "validate", "plan", "probe", "job", "job list", "job show", "job start", "job reset",
-            "execution",
-            "execution list", "execution show", "execution stop", "execution logs", "why", "scalers", "doctor",
-            "completion",
+            "run", "validate", "plan", "probe", "simulate", "job", "job list", "job show", "job start", "job reset",
+            "job suspend", "job resume", "execution",
+            "execution list", "execution show", "execution stop", "execution logs", "why", "audit", "scalers", "doctor",
+            "guard", "completion",
         ]
     )  # fmt: skip
     assert "demo" in main.cli.list_commands(click.Context(main.cli))

@@ -22,6 +22,7 @@ class DaemonOptions:
     paths: tuple[Path, ...]
     settings: Path | None
     state_dir: Path | None
+    record: Path | None
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,10 @@ def test_run_hands_everything_over_and_ends_as_the_daemon_does(seen: list[Daemon
     assert result.exit_code == 7
     assert run_cli("run", "a").exit_code == 7
     assert seen == [
-        DaemonOptions(paths=(Path("a"), Path("b.yaml")), settings=Path("s.yaml"), state_dir=Path("state")),
-        DaemonOptions(paths=(Path("a"),), settings=None, state_dir=None),
+        DaemonOptions(
+            paths=(Path("a"), Path("b.yaml")), settings=Path("s.yaml"), state_dir=Path("state"), record=None
+        ),
+        DaemonOptions(paths=(Path("a"),), settings=None, state_dir=None, record=None),
     ]
 
 

@@ -13,6 +13,7 @@ from scaler.config.settings import (
     Listen,
     LogSettings,
     Settings,
+    TraceSettings,
     load_settings,
 )
 from scaler.errors import ConfigError
@@ -30,6 +31,7 @@ executors:
 history: {executions: 10, decisions: "${N}"}
 limits: {pollTimeout: 500ms, refillInterval: 2, sourceRequests: 0.5, launchTimeout: 1.5m, stopGrace: 1h}
 log: {level: debug, format: json}
+trace: {file: t.jsonl, maxBytes: 65536, keep: 0}
 """
 
 
@@ -62,6 +64,7 @@ def test_a_full_file_becomes_the_whole_settings(tmp_path: Path) -> None:
             stop_grace=timedelta(hours=1),
         ),
         log=LogSettings(level="debug", format="json"),
+        trace=TraceSettings(file=tmp_path / "t.jsonl", max_bytes=65536, keep=0),
     )
 
 

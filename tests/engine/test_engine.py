@@ -279,7 +279,7 @@ def test_an_unavailable_executor_loses_nothing_and_recovers_by_itself() -> None:
     in_virtual_time(story)
 
 
-def test_a_replica_that_vanishes_fails_its_execution_and_the_message_is_done_by_another() -> None:
+def test_a_replica_that_vanishes_is_started_again_by_its_execution() -> None:
     async def story() -> None:
         world = World(work_s=20)
         world.queue.publish(1)
@@ -289,9 +289,14 @@ def test_a_replica_that_vanishes_fails_its_execution_and_the_message_is_done_by_
         world.executor.lose(replica_id)
         async with world.engine(event_job(high=1, interval_s=5)):
             assert await world.drained(1)
-        assert await world.statuses() == {SUCCEEDED: 1, ExecutionStatus.FAILED: 1}
-        reasons = {s.execution.reason for s in await world.executions()}
-        assert reasons == {"Completed", "Lost"}
+        (state,) = await world.executions()
+        assert state.execution.status is SUCCEEDED
+        lost, again = state.replicas
+        assert (lost.status, lost.reason, lost.fault) == ("Unknown", "Lost", "infra")
+        assert (again.attempt, again.status, again.fault) == (2, "Succeeded", None)
+        assert again.started_at is not None
+        assert again.not_before is not None
+        assert again.started_at >= again.not_before
 
     in_virtual_time(story)
 

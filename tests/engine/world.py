@@ -31,6 +31,7 @@ from scaler.model.job import (
 )
 from scaler.model.secret import Secret
 from scaler.ports.scaler import AnyScalerType
+from scaler.ports.trace import Recorder, Unrecorded
 from scaler.testing import fake_queue, fake_topic
 from scaler.testing.fake_queue import FakeQueue, FakeScaler
 from scaler.testing.fake_topic import FakeTopic, TopicScaler
@@ -162,6 +163,7 @@ class World:
         self.store = MemoryStore()
         self.limits = Limits()
         self.resolve: Resolve = resolve
+        self.recorder: Recorder = Unrecorded()
 
     @asynccontextmanager
     async def engine(self, *jobs: Job, pulse: Pulse | None = None) -> AsyncIterator[Supervisor]:
@@ -184,6 +186,7 @@ class World:
                     resolve=self.resolve,
                     instance="test",
                     limits=self.limits,
+                    recorder=self.recorder,
                 )
             )
             serving = asyncio.get_running_loop().create_task(supervisor.serve())
@@ -194,7 +197,7 @@ class World:
                     if not serving.done():
                         await _either(supervisor.put(job), serving)
                 if not serving.done():
-                    supervisor.resume()
+                    supervisor.take_up()
                 yield supervisor
             finally:
                 supervisor.close()

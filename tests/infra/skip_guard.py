@@ -94,6 +94,12 @@ class SkipGuard:
         return not_allowed(self._skipped, self._allowed)
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def guard_skips(config: pytest.Config) -> None:
     """Register the guard with the list of this repository."""
     config.pluginmanager.register(SkipGuard(parse_allowed(ALLOWED_SKIPS.read_text())), "skip-guard")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let this module be a plugin of its own (`-p`), as its test runs it."""
+    if not config.pluginmanager.has_plugin("skip-guard"):
+        guard_skips(config)

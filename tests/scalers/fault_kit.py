@@ -161,7 +161,7 @@ async def scene(folder: Path, *jobs: Job) -> AsyncIterator[Scene]:
             await engine.ready()
             for job in jobs:
                 await engine.put(job)
-            engine.resume()
+            engine.take_up()
             try:
                 yield Scene(engine, store, asked, clock)
             finally:

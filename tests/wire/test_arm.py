@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from scaler.model.execution import Cause, Execution, ExecutionState, ExecutionStatus
+from scaler.model.execution import Cause, Execution, ExecutionState, ExecutionStatus, Trigger, Verdict
 from scaler.model.job import Container, EnvVar, Job, Resources, Template
-from scaler.model.replica import Replica, ReplicaStatus
+from scaler.model.replica import Fault, Replica, ReplicaStatus, Usage
 from scaler.wire.arm import arm_execution, arm_job, format_time
 from scaler.wire.base import format_memory, parse_memory
 from scaler.wire.job import read_job
@@ -110,16 +110,11 @@ def test_an_execution_is_the_whole_resource() -> None:
         reason="BackoffLimitExceeded",
         message="used up",
     )
+    failed = ReplicaStatus.FAILED
     replica = Replica(
-        id="orders-abc-1",
-        execution_id="orders-abc",
-        ordinal=0,
-        attempt=1,
-        status=ReplicaStatus.FAILED,
-        exit_code=3,
-        reason="Error",
-        message="exit 3",
-    )
+        id="orders-abc-1", execution_id="orders-abc", ordinal=0, attempt=1, status=failed, exit_code=3,
+        reason="Error", message="exit 3",
+    )  # fmt: skip
     body = arm_execution(ExecutionState(execution=execution, replicas=(replica,)), "orders", "s", "g")
     assert body == {
         "id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.App/jobs/orders/executions/orders-abc",
@@ -145,6 +140,9 @@ def test_an_execution_is_the_whole_resource() -> None:
                 "replicas": [
                     {
                         "name": "orders-abc-1",
+                        "index": 0,
+                        "attempt": 1,
+                        "reason": "Error",
                         "containers": [
                             {
                                 "name": "worker",
@@ -160,6 +158,61 @@ def test_an_execution_is_the_whole_resource() -> None:
             "message": "used up",
         },
     }
+
+
+def test_an_execution_tells_who_started_it_whose_fault_it_was_and_how_each_replica_went() -> None:
+    execution = replace(
+        EXECUTION,
+        status=ExecutionStatus.UNKNOWN,
+        trigger=Trigger(kind=Cause.EVENT, by="queue", reading=7.5),
+        template_hash="sha256:5f70",
+        verdict=Verdict(status=ExecutionStatus.UNKNOWN, reason="Lost", message="", fault=Fault.INFRA),
+    )
+    replica = Replica(
+        id="orders-abc-1",
+        execution_id="orders-abc",
+        ordinal=2,
+        attempt=3,
+        status=ReplicaStatus.UNKNOWN,
+        reason="Lost",
+        fault=Fault.INFRA,
+        usage=Usage(cpu_seconds=0.0),
+        image_digest="sha256:0a1b",
+        created_at=START,
+        not_before=START + timedelta(seconds=2),
+        launched_at=START + timedelta(seconds=2.25),
+        started_at=START + timedelta(seconds=2.5),
+        ended_at=START + timedelta(seconds=3),
+        removed_at=START + timedelta(seconds=4),
+    )
+    body = arm_execution(ExecutionState(execution=execution, replicas=(replica,)), "orders", "s", "g")
+    properties = body["properties"]
+    assert {name: properties[name] for name in ("status", "trigger", "templateHash", "fault")} == {
+        "status": "Unknown",
+        "trigger": {"kind": "Event", "by": "queue", "reading": 7.5},
+        "templateHash": "sha256:5f70",
+        "fault": "infra",
+    }
+    assert properties["detailedStatus"]["replicas"] == [
+        {
+            "name": "orders-abc-1",
+            "index": 2,
+            "attempt": 3,
+            "containers": [{"name": "worker", "status": "Unknown", "additionalInformation": "Lost"}],
+            "reason": "Lost",
+            "fault": "infra",
+            "imageDigest": "sha256:0a1b",
+            "times": {
+                "created": "2026-03-01T10:00:00.000+00:00",
+                "notBefore": "2026-03-01T10:00:02.000+00:00",
+                "launched": "2026-03-01T10:00:02.250+00:00",
+                "started": "2026-03-01T10:00:02.500+00:00",
+                "ended": "2026-03-01T10:00:03.000+00:00",
+                "removed": "2026-03-01T10:00:04.000+00:00",
+            },
+            "usage": {"cpuSeconds": 0.0},
+        }
+    ]
 
 
 def test_a_new_execution_has_a_start_and_no_end() -> None:

@@ -1,0 +1,65 @@
+"""Makes every decision of a trace again, by the planner that the engine uses, and compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scaler.planning.decide import decide
+from scaler.trace.lines import Decided, Outcome
+from scaler.trace.read import Trace
+
+COMPARED = ("launch", "handed", "wanted", "waiting", "bound", "reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One decision that comes out otherwise now."""
+
+    place: str
+    job: str
+    at: str
+    field: str
+    recorded: str
+    replayed: str
+    formula: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What came of it. `launches`: executions that the recorded decisions launched."""
+
+    decisions: int
+    launches: int
+    differences: tuple[Difference, ...]
+    dropped: int
+    torn: int
+
+
+def replay(trace: Trace) -> Replay:
+    """Decide again on everything that was recorded."""
+    differences: list[Difference] = []
+    decisions = launches = 0
+    for placed in trace.entries:
+        if not isinstance(placed.entry, Decided):
+            continue
+        decisions += 1
+        launches += placed.entry.outcome.launch
+        difference = _compare(placed.place, placed.entry)
+        if difference is not None:
+            differences.append(difference)
+    return Replay(
+        decisions=decisions, launches=launches, differences=tuple(differences), dropped=trace.dropped,
+        torn=trace.torn,
+    )  # fmt: skip
+
+
+def _compare(place: str, decided: Decided) -> Difference | None:
+    again = Outcome.of(decide(decided.inputs))
+    for name in COMPARED:
+        recorded, replayed = getattr(decided.outcome, name), getattr(again, name)
+        if recorded != replayed:
+            return Difference(
+                place=place, job=decided.inputs.job, at=decided.inputs.at.isoformat(), field=name,
+                recorded=str(recorded), replayed=str(replayed), formula=again.formula,
+            )  # fmt: skip
+    return None
