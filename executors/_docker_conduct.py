@@ -25,6 +25,9 @@ from scaler.errors import ExecutorUnavailable
 from scaler.model.replica import ReplicaExit
 
 _ASK_AGAIN_S = 1.0
+FORMER_S = 1.0
+"""What a former process asked for just before it was killed may still be under way in the engine: a start that comes
+after its start has ended would run a container twice. So one looks again after a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +43,13 @@ class ConductPorts:
 
 
 class Conductor:
-    """Conducts one replica. `run` ends with its exit; cancelling it stops nothing."""
+    """Conducts one replica. `run` ends with its exit; cancelling it stops nothing.
 
-    def __init__(self, replica_id: str, ports: ConductPorts) -> None:
+    `is_ours` says that this process launched it, so that nobody else's calls are under way.
+    """
+
+    def __init__(self, replica_id: str, ports: ConductPorts, *, is_ours: bool) -> None:
+        self._is_ours = is_ours
         self._id = replica_id
         self._ports = ports
         self._stop = asyncio.Event()
@@ -64,6 +71,9 @@ class Conductor:
 
     async def _run(self) -> ReplicaExit:
         members = await self._look()
+        if not self._is_ours and any(one.is_unstarted for one in members.named.values()):
+            await asyncio.sleep(FORMER_S)
+            members = await self._look()
         if members.plan is None:
             return LOST
         note = await self._ports.notes.read(self._id)

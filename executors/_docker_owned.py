@@ -74,13 +74,13 @@ def _is_part(one: DockerContainer) -> bool:
 def _left(
     volumes: Iterable[tuple[str, str]], groups: dict[str, list[DockerContainer]]
 ) -> Iterator[OwnedReplica]:
-    """Give replicas of which nothing but volumes is left."""
+    """Give replicas of which there are volumes only: they are left, or their holder is just being made."""
     times = {replica_id: at for replica_id, at in volumes if replica_id not in groups}
     for replica_id, at in times.items():
         yield OwnedReplica(
             replica_id=replica_id,
             handle=pod_handle(replica_id),
-            started=True,
+            started=False,
             ended=True,
             created_at=datetime.fromisoformat(at).astimezone(UTC),
         )

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from aiodocker import DockerError
 
 from executors._docker_claim import claim, look, refused, start
-from executors._docker_conduct import Conductor, ConductPorts
+from executors._docker_conduct import FORMER_S, Conductor, ConductPorts
 from executors._docker_config import container_config, holder_config, member_config
 from executors._docker_errors import engine_call
 from executors._docker_holder import ensure_holder
@@ -73,14 +73,18 @@ class Pods:
         """Create all containers and start the first; the rest is the conductor's. See `Executor.launch`."""
         turn = self._turns.setdefault(spec.replica_id, asyncio.Lock())
         async with turn, self._gate:
-            if not (await self.members(spec.replica_id)).is_begun:
+            members = await self.members(spec.replica_id)
+            if members.holder is not None and not members.is_begun:
+                await asyncio.sleep(FORMER_S)
+                members = await self.members(spec.replica_id)
+            if not members.is_begun:
                 try:
                     await self._launch(spec, pod)
                 except LaunchError:
                     with suppress(ExecutorUnavailable):  # the reason to tell is the first one
                         await self._delete(spec.replica_id)
                     raise
-        self._conduct(spec.replica_id)
+        self._conduct(spec.replica_id, is_ours=True)
 
     async def _launch(self, spec: ReplicaSpec, pod: PodSpec) -> None:
         ports, plan, volumes = self._ports, plan_of(pod), engine_volumes(spec.replica_id, pod)
@@ -177,10 +181,12 @@ class Pods:
 
     # end
 
-    def _conduct(self, replica_id: str) -> tuple[Conductor, asyncio.Task[ReplicaExit]]:
+    def _conduct(
+        self, replica_id: str, *, is_ours: bool = False
+    ) -> tuple[Conductor, asyncio.Task[ReplicaExit]]:
         known = self._conductors.get(replica_id)
         if known is None:
-            conductor = Conductor(replica_id, self._ports)
+            conductor = Conductor(replica_id, self._ports, is_ours=is_ours)
             task = asyncio.create_task(conductor.run(), name=f"docker/conduct:{replica_id}")
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             known = self._conductors[replica_id] = (conductor, task)

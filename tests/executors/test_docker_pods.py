@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import docker
 import pytest
 
 from executors.docker import open_docker
-from scaler.errors import LaunchError
+from scaler.errors import ExecutorUnavailable, LaunchError
 from scaler.model.job import DockerOptions, Resources
 from scaler.model.names import LABEL_INSTANCE
 from scaler.model.pod import Probe, ProbeType, VolumeMount
@@ -20,6 +21,7 @@ from scaler.model.replica import ContainerSpec, PodSpec, ReplicaExit, ReplicaHan
 from scaler.model.secret import Secret
 from scaler.ports.executor import Executor, ExecutorContext
 from scaler.testing.executor_contract import CANARY, GRACE, lines_of, make_spec, soon
+from tests.executors._cuttable import CuttableSocket, cuttable_socket
 from tests.infra.engine import Engine
 
 INSTANCE = "docker-pod-tests"
@@ -224,3 +226,57 @@ async def test_what_cannot_be_launched_leaves_nothing(
     assert caught.value.reason == "ImagePullFailed"
     assert "scaler-test-no-such-image" in str(caught.value)
     assert await soon(executor.owned()) == ()
+
+
+async def test_killed_after_any_call_a_launch_is_completed_by_the_next_one(
+    context: ExecutorContext, docker_engine: Engine, client: docker.DockerClient, shell: Shell, tmp_path: Path
+) -> None:
+    """After each request to the engine in turn the daemon is gone; the next one starts everything just once."""
+    keys, data = VolumeMount(volume="keys", path="/keys"), VolumeMount(volume="data", path="/data")
+    pod = PodSpec(
+        init=(shell("prepare", "echo once; echo made >> /data/file", data),),
+        containers=(shell("work", "cat /data/file /keys/key", data, keys),),
+        volumes=(VolumeSpec(name="data"), VolumeSpec(name="keys", files=(("key", Secret("text\n")),))),
+    )
+    calls = 0
+    for number in range(5, 40):  # before the fifth, nothing is asked for that changes anything
+        spec = replica(pod)
+        async with cuttable_socket(tmp_path / f"{number}.sock", docker_engine.url) as proxy:
+            calls = await _launch_until(number, spec, proxy, context)
+        async with open_docker({"host": docker_engine.url}, context) as second:
+            found = {one.replica_id: one for one in await soon(second.owned())}.get(spec.replica_id)
+            handle = found.handle if found and found.started else await soon(second.launch(spec))
+            ended = await soon(second.wait(handle))
+            assert (ended.code, ended.reason) == (0, "Completed"), (number, ended)
+            assert await log_of(second, spec, handle) == ["[prepare] once", "[work] made", "[work] text"], (
+                number
+            )
+            await soon(second.remove(handle))
+            assert await soon(second.owned()) == (), number
+        if calls < number:
+            break
+    assert calls >= 10
+    assert calls < 39
+    assert client.volumes.list(filters={"label": f"{LABEL_INSTANCE}={INSTANCE}"}) == []
+
+
+async def _launch_until(
+    number: int, spec: ReplicaSpec, proxy: CuttableSocket, context: ExecutorContext
+) -> int:
+    """Launch through a socket that is cut once `number` requests went through it; say how many did."""
+
+    def asked() -> int:
+        return len([line for line in proxy.requests if "/events" not in line])
+
+    async def cut() -> None:
+        while asked() < number:
+            await asyncio.sleep(0.001)
+        await proxy.cut()
+
+    async with open_docker({"host": proxy.url}, context) as first, asyncio.TaskGroup() as group:
+        cutter = group.create_task(cut())
+        with suppress(ExecutorUnavailable):
+            await soon(first.launch(spec))
+        done = asked()
+        cutter.cancel()
+    return done
