@@ -15,16 +15,18 @@ from aiodocker import Docker, DockerError
 
 from executors._docker_claim import look
 from executors._docker_errors import engine_call
+from executors._docker_exit import vanished
 from executors._docker_members import Members, find_members, stop_all
 from executors._docker_notes import Notes
 from executors._docker_plan import Plan, Start, Verdict, decide, exit_by
 from executors._docker_probes import address_of, ask, watch_container
 from executors._docker_settings import DockerSettings, Limits
-from executors._docker_watch import LOST, Watcher
+from executors._docker_watch import Watcher
 from scaler.errors import ExecutorUnavailable
 from scaler.model.replica import ReplicaExit
 
 _ASK_AGAIN_S = 1.0
+UNKNOWN = vanished(was_seen=False)
 FORMER_S = 1.0
 """What a former process asked for just before it was killed may still be under way in the engine: a start that comes
 after its start has ended would run a container twice. So one looks again after a while."""
@@ -75,7 +77,7 @@ class Conductor:
             await asyncio.sleep(FORMER_S)
             members = await self._look()
         if members.plan is None:
-            return LOST
+            return UNKNOWN
         note = await self._ports.notes.read(self._id)
         if note.stopping:
             self._stop.set()
@@ -105,7 +107,7 @@ class Conductor:
     # until it is decided
 
     async def _judge(self, members: Members, plan: Plan) -> Verdict:
-        ended = {name: LOST for name in plan.names if name not in members.named}
+        ended = {name: UNKNOWN for name in plan.names if name not in members.named}
         unstarted = {name for name, one in members.named.items() if one.is_unstarted}
         await self._attend(
             [name for name in plan.names if name in members.named.keys() - unstarted], members, plan
@@ -213,12 +215,12 @@ class Conductor:
         grace_s = float(ports.settings.stop_grace_s)
         if own is not None:
             patience = grace_s if verdict.grace_s is None else verdict.grace_s
-            await stop_all(ports.client, [own], patience, ports.limits)
-        await stop_all(ports.client, live.values(), grace_s, ports.limits)
+            await stop_all(ports.client, ports.watcher, [own], patience, ports.limits)
+        await stop_all(ports.client, ports.watcher, live.values(), grace_s, ports.limits)
         ended = {}
         for name, one in members.named.items():
             if not one.is_unstarted:
                 ended[name] = await ports.watcher.wait(one.id)
         if members.holder is not None:
-            await stop_all(ports.client, [members.holder.id], 0, ports.limits)
+            await stop_all(ports.client, ports.watcher, [members.holder.id], 0, ports.limits)
         return exit_by(verdict, plan, ended)

@@ -23,6 +23,16 @@ _PASSING = re.compile(
     re.IGNORECASE,
 )
 _OWN_TROUBLE = re.compile(r"transport is closing|context canceled|shutting down|containerd", re.IGNORECASE)
+_EXHAUSTED = re.compile(
+    r"no space left|disk quota exceeded|too many open files|cannot allocate memory|input/output error"
+    r"|resource temporarily unavailable",
+    re.IGNORECASE,
+)
+_DEFINITION = re.compile(
+    r"not found|unknown|denied|unauthorized|forbidden|authentication required|no basic auth|does not exist"
+    r"|invalid reference|invalid repository|must be lowercase|no matching manifest|no such image|unsupported",
+    re.IGNORECASE,
+)
 _SHORTEST_SECRET = 6  # hiding "5" or "true" would garble messages
 
 
@@ -68,8 +78,14 @@ def launch_error(
     exc: DockerError, *, replica_id: str, image: str | None, secrets: Iterable[Secret]
 ) -> LaunchError:
     """Say why a container could not be created or started, with a stable reason."""
-    message = without_secrets(exc.message.strip(), secrets)
-    return LaunchError(f"replica {replica_id}, image {image}: {message}", reason=_reason(exc))
+    message, reason = without_secrets(exc.message.strip(), secrets), _reason(exc)
+    passing = reason == "Lost" or bool(_EXHAUSTED.search(message))
+    return LaunchError(f"replica {replica_id}, image {image}: {message}", reason=reason, passing=passing)
+
+
+def is_of_the_definition(pull_fault: str) -> bool:
+    """Whether a registry's words say that the job names what is not there or not for it; else it may pass."""
+    return bool(_DEFINITION.search(pull_fault))
 
 
 def _reason(exc: DockerError) -> str:

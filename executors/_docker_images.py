@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from aiodocker import Docker, DockerError
 
-from executors._docker_errors import engine_call, without_secrets
+from executors._docker_errors import engine_call, is_of_the_definition, without_secrets
 from scaler.errors import ExecutorUnavailable, LaunchError
 from scaler.model.job import Registry
 from scaler.model.secret import Secret
@@ -67,11 +67,12 @@ class Images:
                     pass
         except DockerError as exc:
             text = without_secrets(exc.message.strip(), secrets)
-            raise LaunchError(f"image {image}: {text}", reason="ImagePullFailed") from None
+            passing = not is_of_the_definition(text)
+            raise LaunchError(f"image {image}: {text}", reason="ImagePullFailed", passing=passing) from None
         except ExecutorUnavailable as exc:
             if isinstance(exc.__cause__, TimeoutError):
                 message = f"image {image}: not pulled within {self._timeout_s:g} s"
-                raise LaunchError(message, reason="ImagePullFailed") from exc
+                raise LaunchError(message, reason="ImagePullFailed", passing=True) from exc
             raise
         _log.info("docker.image_pulled", image=image)
 
@@ -110,7 +111,7 @@ async def find_auth(image: str, credentials: Credentials) -> dict[str, Any] | No
         fault = f"no answer within {_CREDENTIALS_S:g} s"
     except _StoreFailed as exc:
         fault = str(exc)
-    raise LaunchError(f"image {image}: credential helper: {fault}", reason="ImagePullFailed")
+    raise LaunchError(f"image {image}: credential helper: {fault}", reason="ImagePullFailed", passing=True)
 
 
 def _host(server: str) -> str:

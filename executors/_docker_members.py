@@ -14,7 +14,7 @@ from executors._docker_claim import delete
 from executors._docker_errors import engine_call
 from executors._docker_plan import Plan, read_plan
 from executors._docker_settings import Limits
-from executors._docker_watch import list_containers
+from executors._docker_watch import Watcher, list_containers
 from executors._labels import owner_filter
 from scaler.errors import ExecutorUnavailable
 from scaler.model.names import LABEL_CONTAINER, LABEL_PLAN, LABEL_REPLICA
@@ -81,7 +81,9 @@ async def find_members(client: Docker, replica_id: str, instance: str, limits: L
     return Members(holder=holder, plan=plan, named=named)
 
 
-async def stop_all(client: Docker, ids: Iterable[str], grace_s: float, limits: Limits) -> None:
+async def stop_all(
+    client: Docker, watcher: Watcher, ids: Iterable[str], grace_s: float, limits: Limits
+) -> None:
     """TERM, then KILL after the grace, all at the same time; "already gone" is success.
 
     Raises:
@@ -90,6 +92,7 @@ async def stop_all(client: Docker, ids: Iterable[str], grace_s: float, limits: L
     try:
         async with asyncio.TaskGroup() as group:
             for one in ids:
+                watcher.is_stopping(one)
                 group.create_task(_stop(client, one, grace_s, limits), name=f"docker/stop:{one[:12]}")
     except* ExecutorUnavailable as many:
         raise ExecutorUnavailable(str(many.exceptions[0])) from many

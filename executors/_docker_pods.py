@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from aiodocker import DockerError
 
 from executors._docker_claim import claim, look, refused, start
-from executors._docker_conduct import FORMER_S, Conductor, ConductPorts
+from executors._docker_conduct import FORMER_S, UNKNOWN, Conductor, ConductPorts
 from executors._docker_config import container_config, holder_config, member_config
 from executors._docker_errors import engine_call
 from executors._docker_holder import ensure_holder
@@ -36,7 +36,6 @@ from executors._docker_volumes import (
     owner_of,
     secret_readers,
 )
-from executors._docker_watch import LOST
 from scaler.errors import ExecutorUnavailable, LaunchError
 from scaler.model.replica import ContainerSpec, PodSpec, ReplicaExit, ReplicaSpec
 
@@ -200,7 +199,7 @@ class Pods:
             self._conductors.pop(replica_id, None)
             raise ExecutorUnavailable(f"docker: {replica_id}: nobody conducts it; ask again")
         ended = done.pop().result()
-        if ended == LOST:
+        if ended == UNKNOWN:
             self._conductors.pop(replica_id, None)  # nothing is there that could be removed
         return ended
 
@@ -209,7 +208,9 @@ class Pods:
         ports = self._ports
         members = await self.members(replica_id)
         if members.plan is None:
-            await stop_all(ports.client, [one.id for one in members.all if one.is_live], 0, ports.limits)
+            await stop_all(
+                ports.client, ports.watcher, [one.id for one in members.all if one.is_live], 0, ports.limits
+            )
             return
         await ports.notes.note_stop(replica_id)
         conductor, task = self._conduct(replica_id)
@@ -230,7 +231,9 @@ class Pods:
         while not conducted.done():
             members = await self.members(replica_id)
             live = [members.named[name] for name in (*plan.init, *plan.main) if name in members.named]
-            await stop_all(ports.client, [one.id for one in live if one.is_live], grace_s, ports.limits)
+            await stop_all(
+                ports.client, ports.watcher, [one.id for one in live if one.is_live], grace_s, ports.limits
+            )
             await asyncio.wait({conducted}, timeout=_LOOK_S)
 
     def lines(self, replica_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:

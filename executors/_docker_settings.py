@@ -75,6 +75,7 @@ class Limits:
     remove_s: float = 60.0  # deleting a large writable layer is disk-bound
     log_s: float = 60.0  # bounded by logMaxSize x logMaxFile
     stop_margin_s: float = 20.0  # on top of the grace
+    goodbye_s: float = 3.0  # how long an engine that goes down may still answer after it ended a container
     reconcile_s: float = 3.0  # how often the watcher compares with a list, events being hints only
     backoff_s: float = 2.0  # longest pause between two attempts to reach the engine again
 

@@ -8,7 +8,6 @@ whatever the number of waits.
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from aiodocker import Docker, DockerError
 from aiodocker.containers import DockerContainer
 
 from executors._docker_errors import engine_call
+from executors._docker_exit import ENDED, ended_by_a_stranger, exit_of, vanished
 from executors._docker_settings import Limits
 from executors._labels import owner_filter
 from scaler.errors import ExecutorUnavailable
@@ -28,8 +28,6 @@ from scaler.model.replica import ReplicaExit
 _log = structlog.get_logger(__name__)
 _INSPECTORS = 4
 _FIRST_BACKOFF_S = 0.1
-_ENDED = frozenset({"exited", "dead", "removing"})
-LOST = ReplicaExit(code=None, reason="Lost", message="the engine does not know the container")
 
 
 class Watcher:
@@ -43,7 +41,11 @@ class Watcher:
         self._to_look: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
         self._compare_now = asyncio.Event()
+        self._outages = 0
+        self._seen_alive: dict[str, int] = {}  # in which outage's time each container was seen to run
         self._down_since: datetime | None = None
+        self._held: set[str] = set()
+        self._stopping: set[str] = set()
         self._runner: asyncio.Task[None] | None = None
 
     async def wait(self, container: str) -> ReplicaExit:
@@ -65,6 +67,10 @@ class Watcher:
         if future.done():
             return future.result()
         raise ExecutorUnavailable("docker: the watcher has ended; restart the daemon")
+
+    def is_stopping(self, container: str) -> None:
+        """Note that we ended, or are about to end, a container: its end is no surprise."""
+        self._stopping.add(container)
 
     def watch(self, runner: asyncio.Task[None]) -> None:
         """Tell which task runs `run`, so that waits end when it does."""
@@ -137,7 +143,8 @@ class Watcher:
             self._went_down(str(exc))
             return
         self._came_up()
-        live = {str(one["Id"]) for one in listed if one["State"] not in _ENDED}
+        live = {str(one["Id"]) for one in listed if one["State"] not in ENDED}
+        self._seen_alive |= dict.fromkeys(awaited & live, self._outages)
         for container in awaited - live:
             self._look_at(container)
 
@@ -154,16 +161,42 @@ class Watcher:
         except (DockerError, ExecutorUnavailable) as exc:
             self._went_down(str(exc))  # the next comparison looks again
             return
-        ended = LOST if found is None else exit_of(found)
-        if ended is not None:
-            future = self._waits.pop(container, None)
-            if future is not None and not future.done():
-                future.set_result(ended)
+        seen = self._seen_alive.get(container)
+        after_outage = seen is not None and seen < self._outages
+        if found is None:
+            ended: ReplicaExit | None = vanished(was_seen=seen is not None)
+        else:
+            ended = exit_of(found, after_outage=after_outage)
+        if ended is None:
+            self._seen_alive[container] = self._outages
+        elif seen is None or not ended_by_a_stranger(ended) or self._has_waited(container):
+            self._resolve(container, ended)
+
+    def _has_waited(self, container: str) -> bool:
+        """Whether an end that nobody here asked for was looked at again after a while.
+
+        An engine that goes down ends its containers first and answers for a little longer: what it ended looks
+        like killed by somebody, until it is gone.
+        """
+        if container in self._stopping or container in self._held:
+            return True
+        self._held.add(container)
+        asyncio.get_running_loop().call_later(self._limits.goodbye_s, self._look_at, container)
+        return False
+
+    def _resolve(self, container: str, ended: ReplicaExit) -> None:
+        self._seen_alive.pop(container, None)
+        self._held.discard(container)
+        self._stopping.discard(container)
+        future = self._waits.pop(container, None)
+        if future is not None and not future.done():
+            future.set_result(ended)
 
     # log on change
 
     def _went_down(self, fault: str) -> None:
         if self._down_since is None:
+            self._outages += 1
             self._down_since = datetime.now(UTC)
             _log.warning(
                 "docker.engine_unreachable", fault=fault, consequence="ends of replicas are told later"
@@ -208,45 +241,3 @@ async def inspect(client: Docker, container: str, limits: Limits) -> dict[str, A
         if exc.status == 404:
             return None
         raise
-
-
-def exit_of(found: dict[str, Any]) -> ReplicaExit | None:
-    """Say how a container ended, from its description; None while it has not."""
-    state = found["State"]
-    if state["Status"] not in _ENDED:
-        return None
-    code, at = int(state["ExitCode"]), _moment(str(state.get("FinishedAt") or ""))
-    reason, message = _words(found, code)
-    return ReplicaExit(code=code, reason=reason, message=message, at=at)
-
-
-def _words(found: dict[str, Any], code: int) -> tuple[str, str]:
-    message = str(found["State"].get("Error") or "")
-    if code == 0:
-        return "Completed", message
-    if found["State"].get("OOMKilled"):
-        limit = int(found["HostConfig"]["Memory"]) >> 20
-        return "OOMKilled", f"used more than its {limit} MiB of memory"
-    number = _signal(code)
-    if number is not None:
-        return "Signaled", message or f"ended by {number.name}"
-    if code in (126, 127) and not message:
-        message = "the command could not be run, or was not found in the image"
-    return "Error", message
-
-
-def _moment(text: str) -> datetime | None:
-    """Read the engine's time, which has nanoseconds; None for its zero and for what is no time."""
-    try:
-        found = datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
-        fraction = text[19:].rstrip("Z").lstrip(".")[:6]
-        return found.replace(microsecond=int(fraction.ljust(6, "0"))) if found.year > 1970 else None
-    except ValueError:
-        return None
-
-
-def _signal(code: int) -> signal.Signals | None:
-    try:
-        return signal.Signals(code - 128) if code > 128 else None
-    except ValueError:
-        return None

@@ -38,7 +38,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How the replica ended. `killed`: by us; `signal` None means that it exited by itself."""
+    """How the replica ended. `killed`: by us; `signal` None means that it exited by itself.
+
+    `cpu_s` and `peak_rss` are sums and maximum over all its processes, the latter in the system's unit; None in
+    what the shim of an older release wrote.
+    """
 
     code: int
     signal: int | None
@@ -46,6 +50,8 @@ class Ended:
     killed: bool
     at: float
     log_lost: str | None
+    cpu_s: float | None = None
+    peak_rss: int | None = None
 
 
 class Records:

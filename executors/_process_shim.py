@@ -357,9 +357,7 @@ def answer(content: dict[str, Any]) -> None:
     """Tell the daemon, if it is still there, and let go of it."""
     with suppress(OSError):
         os.write(0, json.dumps(content).encode())
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
 
 
 def main(folder: str) -> int:
@@ -391,7 +389,9 @@ def main(folder: str) -> int:
     record = ending(status, cpu_s, killed=watch.killed, cpu_seconds=cpu_seconds)
     kill_strays()
     watch.drain()
-    record_end(folder, record | {"log_lost": log.lost})
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # the replica, its own, and what it left behind
+    record |= {"log_lost": log.lost, "cpu_s": usage.ru_utime + usage.ru_stime, "peak_rss": usage.ru_maxrss}
+    record_end(folder, record)
     return 0
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import signal
+import sys
 from datetime import UTC, datetime
 
 from executors._process_records import Ended
 from scaler.errors import ExecutorUnavailable, LaunchError
-from scaler.model.replica import ReplicaExit, ReplicaSpec
+from scaler.model.replica import Fault, ReplicaExit, ReplicaSpec, Usage
 
 _PASSING = frozenset({errno.EAGAIN, errno.ETXTBSY, errno.EMFILE, errno.ENFILE})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
@@ -17,7 +18,7 @@ _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 def lost(why: str) -> ReplicaExit:
     """Say that nobody knows how a replica ended."""
-    return ReplicaExit(code=None, reason="Lost", message=why)
+    return ReplicaExit(code=None, reason="Lost", message=why, fault=Fault.INFRA)
 
 
 def exit_of(ended: Ended) -> ReplicaExit:
@@ -30,7 +31,16 @@ def exit_of(ended: Ended) -> ReplicaExit:
     if ended.cpu_limited:
         reason, message = "CpuLimit", "used up the processor seconds that x-scaler.process.cpuSeconds allows"
     at = datetime.fromtimestamp(ended.at, UTC)
-    return ReplicaExit(code=ended.code, reason=reason, message=message, log_lost=ended.log_lost, at=at)
+    return ReplicaExit(
+        code=ended.code, reason=reason, message=message, log_lost=ended.log_lost, at=at, usage=usage_of(ended)
+    )
+
+
+def usage_of(ended: Ended) -> Usage:
+    """Say what a replica used. The peak is told in KiB by Linux and in bytes by macOS."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = None if ended.peak_rss is None else ended.peak_rss * unit
+    return Usage(cpu_seconds=ended.cpu_s, peak_memory_bytes=peak)
 
 
 def _signal_name(number: int) -> str:

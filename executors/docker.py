@@ -129,7 +129,7 @@ class DockerExecutor:
         if pod is not None:
             await self._pods.stop(pod, grace)
             return
-        await stop_all(self._client, [handle.token], grace.total_seconds(), self._limits)
+        await stop_all(self._client, self._watcher, [handle.token], grace.total_seconds(), self._limits)
 
     async def remove(self, handle: ReplicaHandle) -> None:
         """Keep the log, then delete the container and its unnamed volumes. See `Executor.remove`."""

@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,16 +25,19 @@ from scaler.engine.audit import Audit
 from scaler.engine.clock import SystemClock
 from scaler.engine.crew import Crew
 from scaler.engine.limits import Limits
+from scaler.engine.retention import Keeper
 from scaler.engine.roster import Roster
 from scaler.engine.sessions import Sessions
 from scaler.engine.supervisor import EnginePorts, Supervisor
 from scaler.errors import ConfigError, ScalerError, StoreError
 from scaler.model.audit import BY_DAEMON, AuditAction
+from scaler.model.job import Job
 from scaler.observability.logs import configure_logs
 from scaler.plugins import EXECUTORS
 from scaler.ports.executor import Executor, ExecutorContext
 from scaler.ports.store import Store
 from scaler.ports.trace import Recorder, Unrecorded
+from scaler.store.log_shelf import FolderOfLogs
 from scaler.store.opening import Footing
 from scaler.store.sqlite import open_store
 from scaler.trace.recorder import TraceFile, open_recorder
@@ -43,7 +45,6 @@ from scaler.wire.rules import resolve_rule
 
 log = structlog.get_logger("scaler")
 
-PRUNE_EVERY_S = 30.0
 FOOTING_EVERY_S = 1.0
 
 
@@ -123,6 +124,8 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor,
             sessions=sessions,
             resolve=resolve_rule,
             instance=instance,
+            wall=SystemClock.wall,
+            check=opener.check,
             limits=_limits(settings),
             recorder=recorder,
         )
@@ -154,6 +157,10 @@ class _Executors:
         _make_folder(place)
         _make_folder(context.log_dir)
         return EXECUTORS.load(name).open(self._settings.executors.get(name, {}), context)
+
+    def check(self, job: Job) -> tuple[tuple[str, str], ...]:
+        """List what the job's executor could not run of it; see `ExecutorType.check`."""
+        return EXECUTORS.load(job.executor).check(job, self._settings.executors.get(job.executor, {}))
 
 
 def log_dir(state_dir: Path) -> Path:
@@ -191,7 +198,7 @@ async def _serve(options: DaemonOptions, settings: Settings, supervisor: Supervi
     async with asyncio.TaskGroup() as tasks:
         engine = tasks.create_task(supervisor.serve(), name="engine")
         side = [
-            tasks.create_task(_prune(settings, store), name="daemon/prune"),
+            tasks.create_task(_keeper(settings, store).run(), name="daemon/keeper"),
             tasks.create_task(_keep_footing(settings), name="daemon/footing"),
         ]
         _on_signal(supervisor.close)
@@ -231,28 +238,17 @@ def _database(settings: Settings) -> Path:
     return settings.state_dir / "scaler.db"
 
 
+def _keeper(settings: Settings, store: Store) -> Keeper:
+    shelf = FolderOfLogs(log_dir(settings.state_dir))
+    return Keeper(store=store, clock=SystemClock(), shelf=shelf, policy=settings.history)
+
+
 async def _keep_footing(settings: Settings) -> None:
     """End the daemon, by a StoreError, when the files of its records are taken away."""
     footing = Footing(_database(settings))
     while True:
         await asyncio.sleep(FOOTING_EVERY_S)
         await asyncio.to_thread(footing.check)
-
-
-async def _prune(settings: Settings, store: Store) -> None:
-    """Keep the history within its bounds, logs included."""
-    history = settings.history
-    while True:
-        await asyncio.sleep(PRUNE_EVERY_S)
-        gone = await store.prune(executions=history.executions, decisions=history.decisions)
-        if gone:
-            await asyncio.to_thread(_delete_logs, log_dir(settings.state_dir), gone)
-
-
-def _delete_logs(folder: Path, replica_ids: Sequence[str]) -> None:
-    for replica_id in replica_ids:
-        for path in folder.glob(f"{replica_id}.log*"):
-            path.unlink(missing_ok=True)
 
 
 # --- job files --------------------------------------------------------------------------------------------

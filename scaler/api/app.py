@@ -7,7 +7,7 @@ from datetime import datetime
 
 from aiohttp import web
 
-from scaler.api import audit, executions, jobs, keys, live, logs
+from scaler.api import audit, executions, history, jobs, keys, live, logs
 from scaler.api.errors import MAX_BODY, errors_middleware
 from scaler.api.guard import token_middleware, version_middleware
 from scaler.model.secret import Secret
@@ -41,7 +41,9 @@ ROUTES = (
     web.get(_EXECUTIONS, executions.list_executions),
     web.get(f"{_EXECUTIONS}/{{execution}}", executions.get_execution),
     web.post(f"{_EXECUTIONS}/{{execution}}/{_STOP}", executions.stop_execution),
+    web.get("/scaler/executions", history.list_history),
     web.get("/scaler/health", live.health),
+    web.get("/scaler/inspection", live.inspection),
     web.get("/scaler/audit", audit.list_audit),
     web.get("/scaler/jobs", live.list_live),
     web.get(_OURS, live.get_live),

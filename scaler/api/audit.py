@@ -8,26 +8,13 @@ from aiohttp import web
 
 from scaler.api.errors import ApiError
 from scaler.api.keys import NOW, STORE
-from scaler.api.query import moment, next_link, whole_number
+from scaler.api.query import moment, next_link, whole_number, word
 from scaler.api.views import audit_body, dumps
 from scaler.model.audit import AuditAction, AuditQuery
 
 PAGE_DEFAULT = 100
 PAGE_MAX = 1000
 _CURSOR = "cursor"
-
-
-def _action(request: web.Request) -> AuditAction | None:
-    text = request.query.get("action")
-    if not text:
-        return None
-    try:
-        return AuditAction(text)
-    except ValueError:
-        known = ", ".join(action.value for action in AuditAction)
-        raise ApiError(
-            400, "InvalidParameter", f"action is '{text}'; one of {known}", target="action"
-        ) from None
 
 
 def _query(request: web.Request) -> AuditQuery:
@@ -37,7 +24,7 @@ def _query(request: web.Request) -> AuditQuery:
         job=job.lower() if job else None,
         execution=request.query.get("execution") or None,
         by=request.query.get("by") or None,
-        action=_action(request),
+        action=word(request, "action", AuditAction),
         since=moment(request, "since", now),
         until=moment(request, "until", now),
     )

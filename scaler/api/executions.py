@@ -13,6 +13,8 @@ from scaler.api.keys import CONTROL, STORE
 from scaler.api.query import json_object, next_link, statuses, whole_number
 from scaler.errors import NotFound
 from scaler.model.execution import FINAL, ExecutionState, ExecutionStatus
+from scaler.model.history import ExecutionQuery
+from scaler.ports.store import Page
 from scaler.wire.arm import arm_execution
 
 PAGE_SIZE = 100
@@ -28,19 +30,27 @@ def missing(job: str, execution: str) -> ApiError:
     return ApiError(404, "JobExecutionNotFound", text, target=execution)
 
 
+async def find_page(request: web.Request, query: ExecutionQuery, *, limit: int, cursor_name: str) -> Page:
+    """Read the page that the request's cursor asks for.
+
+    Raises:
+        ApiError: 400, the cursor is not one of ours.
+    """
+    cursor = request.query.get(cursor_name) or None
+    try:
+        return await request.app[STORE].find(query, limit=limit, cursor=cursor)
+    except ValueError as exc:
+        text = f"{cursor_name} is not one that this server gave; begin without it"
+        raise ApiError(400, "InvalidParameter", text, target=cursor_name) from exc
+
+
 async def list_executions(request: web.Request) -> web.Response:
     """Answer with one page of a job's executions, newest first."""
     job = await job_with_executions(request)
     size = whole_number(request, "pageSize", default=PAGE_SIZE, low=1, high=PAGE_SIZE)
     wanted = statuses(request.query.get("$filter"))
-    cursor = request.query.get(_CURSOR) or None
-    try:
-        page = await request.app[STORE].executions(
-            job, limit=size or PAGE_SIZE, cursor=cursor, statuses=wanted
-        )
-    except ValueError as exc:
-        text = f"{_CURSOR} is not one that this server gave; begin without it"
-        raise ApiError(400, "InvalidParameter", text, target=_CURSOR) from exc
+    query = ExecutionQuery(job=job, statuses=wanted)
+    page = await find_page(request, query, limit=size or PAGE_SIZE, cursor_name=_CURSOR)
     body: dict[str, Any] = {
         "value": [arm_execution_body(request, job, state) for state in page.items],
     }

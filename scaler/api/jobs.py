@@ -32,7 +32,10 @@ def job_view(request: web.Request) -> JobView:
     Raises:
         ApiError: 404 in ARM's words.
     """
-    name = request.match_info["job"]
+    return _view_of(request, request.match_info["job"])
+
+
+def _view_of(request: web.Request, name: str) -> JobView:
     try:
         return request.app[CONTROL].job(name)
     except NotFound as exc:
@@ -49,12 +52,16 @@ async def job_with_executions(request: web.Request) -> str:
     Raises:
         ApiError: 404 in ARM's words.
     """
+    return await known_job(request, request.match_info["job"])
+
+
+async def known_job(request: web.Request, name: str) -> str:
+    """Name a job that there is, or of which executions are kept; see `job_with_executions`."""
     try:
-        return job_view(request).job.name
+        return _view_of(request, name).job.name
     except ApiError:
-        name = request.match_info["job"].lower()
-        if (await request.app[STORE].executions(name, limit=1)).items:
-            return name
+        if (await request.app[STORE].executions(name.lower(), limit=1)).items:
+            return name.lower()
         raise
 
 
@@ -97,6 +104,9 @@ async def start_job(request: web.Request) -> web.Response:
     job = job_view(request).job
     body = await json_object(request)
     template = None if body is None else _override(body, job)
-    state = await request.app[CONTROL].start(job.name, template, by=caller(request))
+    try:
+        state = await request.app[CONTROL].start(job.name, template, by=caller(request))
+    except ConfigError as exc:
+        raise ApiError(400, "InvalidRequestContent", str(exc), target="template") from exc
     resource = arm_execution(state, job_name=job.name, **scope(request))
     return web.json_response({"id": resource["id"], "name": resource["name"]})

@@ -8,7 +8,7 @@ from scaler.api.caller import caller
 from scaler.api.jobs import job_view
 from scaler.api.keys import CONTROL, NOW, STORE, VERSION
 from scaler.api.query import whole_number
-from scaler.api.views import counts_body, decision_body, dumps, health_body, job_body
+from scaler.api.views import counts_body, decision_body, dumps, health_body, inspection_body, job_body
 
 DECISIONS_DEFAULT = 50
 DECISIONS_MAX = 1000
@@ -20,6 +20,11 @@ async def health(request: web.Request) -> web.Response:
     state = await app[CONTROL].health()
     body = health_body(state, version=app[VERSION], now=app[NOW]())
     return web.json_response(body, status=200 if state.ok else 503, dumps=dumps)
+
+
+async def inspection(request: web.Request) -> web.Response:
+    """Answer with the promises that records and executors break now."""
+    return web.json_response(inspection_body(await request.app[CONTROL].inspect()), dumps=dumps)
 
 
 async def list_live(request: web.Request) -> web.Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from aiohttp import web
 from yarl import URL
@@ -16,6 +17,7 @@ from scaler.model.execution import ExecutionStatus
 _CLAUSE = re.compile(r"(?:properties/)?status\s+eq\s+'([^']*)'", re.IGNORECASE)
 _OR = re.compile(r"\s+or\s+", re.IGNORECASE)
 _STATUSES = {status.value.lower(): status for status in ExecutionStatus}
+E = TypeVar("E", bound=StrEnum)
 _AGO = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _TRUE = frozenset({"1", "true", "yes"})
@@ -42,6 +44,31 @@ def statuses(text: str | None) -> frozenset[ExecutionStatus] | None:
             raise ApiError(400, "InvalidFilter", f"$filter is {text!r}; {hint}", target="$filter")
         found.add(status)
     return frozenset(found)
+
+
+def word(request: web.Request, name: str, known: type[E]) -> E | None:
+    """Read one of a closed set of words, in any letter case; None if it is not given.
+
+    Raises:
+        ApiError: 400 `InvalidParameter`.
+    """
+    found = words(request, name, known)
+    return next(iter(found)) if found else None
+
+
+def words(request: web.Request, name: str, known: type[E]) -> frozenset[E] | None:
+    """Read words of a closed set: the parameter may be repeated, or hold several joined by commas.
+
+    Raises:
+        ApiError: 400 `InvalidParameter`.
+    """
+    by_text = {member.value.lower(): member for member in known}
+    texts = [text.strip() for given in request.query.getall(name, []) for text in given.split(",")]
+    for text in texts:
+        if text and text.lower() not in by_text:
+            message = f"{name} is '{text}'; one of {', '.join(member.value for member in known)}"
+            raise ApiError(400, "InvalidParameter", message, target=name)
+    return frozenset(by_text[text.lower()] for text in texts if text) or None
 
 
 def whole_number(request: web.Request, name: str, *, default: int | None, low: int, high: int) -> int | None:

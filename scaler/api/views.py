@@ -10,7 +10,7 @@ from scaler.model.audit import AuditEntry
 from scaler.model.decision import Decision, RuleVerdict
 from scaler.model.execution import ExecutionStatus
 from scaler.model.job import EventTrigger, Job, ManualTrigger, ScheduleTrigger
-from scaler.ports.control import Condition, EngineHealth, JobView
+from scaler.ports.control import Condition, EngineHealth, Inspection, JobView
 
 Body = dict[str, Any]
 
@@ -159,3 +159,17 @@ def counts_body(counts: dict[ExecutionStatus, int]) -> Body:
 def dumps(body: object) -> str:
     """Write JSON that stays readable for people (no escapes for letters beyond ASCII)."""
     return json.dumps(body, ensure_ascii=False)
+
+
+def inspection_body(found: Inspection) -> Body:
+    """Show what a look at records and executors found."""
+    return {
+        "ok": not found.violations,
+        "executions": found.executions,
+        "decisions": found.decisions,
+        "silentExecutors": list(found.silent),
+        "violations": [
+            {"promise": one.promise.value, "subject": one.subject, "message": one.message}
+            for one in found.violations
+        ],
+    }

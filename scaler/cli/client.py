@@ -152,6 +152,10 @@ class Client:
         """Give the health body, whether good or bad."""
         return self.fetch("GET", "/scaler/health", accept=504)
 
+    def inspection(self) -> Any:
+        """Give which promises records and executors break."""
+        return self.fetch("GET", "/scaler/inspection")
+
     def live_jobs(self) -> list[Any]:
         """List all jobs as they live now."""
         return list(self.fetch("GET", "/scaler/jobs")["value"])
@@ -206,12 +210,16 @@ class Client:
         """Let a job start executions again; gives the job as an ARM resource."""
         return self._about_job(job, "POST", self._arm(job, "resume"))
 
-    def executions(self, job: str, *, limit: int | None = None) -> list[Any]:
-        """List a job's executions, newest first: all, or the first `limit`."""
+    def executions(self, job: str | None, *, limit: int | None = None, **query: str) -> list[Any]:
+        """List executions of a job or of all, newest first: all that fit the query, or the first `limit`."""
+        asked = query | ({} if job is None else {"job": job})
+        size = {} if limit is None else {"limit": str(min(limit, 1000))}
+        if job == "":
+            raise ConfigError("got an empty name; name a job or an execution")
         try:
-            return list(islice(self._pages(self._arm(job, "executions")), limit))
+            return list(islice(self._pages(f"/scaler/executions?{urlencode(asked | size)}"), limit))
         except RequestFailed as exc:
-            raise self._better(exc, job) from exc
+            raise self._better(exc, job or "") from exc
 
     def execution(self, job: str, execution: str) -> Any:
         """Give one execution."""

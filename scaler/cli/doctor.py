@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PYTHON_MIN = (3, 11)
 ENGINE_S = 3.0
 """How long the container engine may take to answer a ping."""
+PROMISES_S = 180.0
+"""How long the daemon may take to compare: an executor that hangs is given up after a minute, perhaps twice."""
+PROMISES_SHOWN = 10
 
 CORE = ("aiohttp", "aiosqlite", "click", "cronsim", "pydantic", "ruamel.yaml", "structlog")
 EXTRAS = {
@@ -145,12 +148,12 @@ def check_state_dir(place: Path) -> Check:
         return Check(name="state directory", state="broken", message=text)
 
 
-def check_daemon() -> tuple[Check, dict[str, Any] | None]:
+def check_daemon(*, needed: bool = False) -> tuple[Check, dict[str, Any] | None]:
     """Check whether a daemon answers, and how it is; gives its health, if it told it."""
     try:
         health: dict[str, Any] = connect().health()
     except DaemonUnreachable as exc:
-        return Check(name="daemon", state="absent", message=str(exc)), None
+        return Check(name="daemon", state="broken" if needed else "absent", message=str(exc)), None
     except ScalerError as exc:
         return Check(name="daemon", state="broken", message=str(exc)), None
     sick = [f"executor {e['name']}: {e['message']}" for e in health["executors"] if not e["ok"]]
@@ -159,6 +162,29 @@ def check_daemon() -> tuple[Check, dict[str, Any] | None]:
         f"; {f}" for f in faults
     )
     return Check(name="daemon", state="ok" if health["ok"] else "broken", message=text), health
+
+
+def check_promises() -> Check:
+    """Have the daemon compare its records with what executors hold."""
+    from scaler.cli.client import RequestFailed
+
+    name = "records"
+    try:
+        found: dict[str, Any] = connect(answer_s=PROMISES_S).inspection()
+    except ScalerError as exc:
+        is_old = isinstance(exc, RequestFailed) and exc.status == 404
+        text = "the daemon is of a release that cannot compare them" if is_old else str(exc)
+        return Check(name=name, state="absent" if is_old else "broken", message=text)
+    broken = [f"{one['promise']} {one['subject']}: {one['message']}" for one in found["violations"]]
+    text = f"{found['executions']} executions and {found['decisions']} decisions looked at"
+    if found["silentExecutors"]:
+        text += f"; not compared with {', '.join(found['silentExecutors'])}, which gives no answer"
+    hint = "this is a fault of scaler, please report it with the daemon's log"
+    return Check(
+        name=name,
+        state="broken" if broken else "ok",
+        message="; ".join([*broken[:PROMISES_SHOWN], hint]) if broken else f"{text}; all is as it should be",
+    )
 
 
 def _needs_engine(health: dict[str, Any] | None) -> bool:
@@ -170,22 +196,33 @@ def _needs_engine(health: dict[str, Any] | None) -> bool:
     )
 
 
-@click.command(epilog="\b\nExamples:\n  scaler doctor\n  scaler doctor --state-dir /var/lib/scaler -o json\n")
+@click.command(
+    epilog="\b\nExamples:\n  scaler doctor\n"
+    "  scaler doctor --state-dir /var/lib/scaler -o json\n  scaler doctor --running\n"
+)
 @client_options
+@click.option(
+    "--running",
+    is_flag=True,
+    help="A health check: a daemon that doesn't answer is broken; no records are compared.",
+)
 @click.pass_context
-def doctor(ctx: click.Context) -> None:
+def doctor(ctx: click.Context, running: bool) -> None:
     """Check what the daemon needs on this machine.
 
     Looks at Python, packages and extras, the Docker engine (found as `docker` finds it), the state
-    directory and the daemon. Exit code 1 if something needed is broken; a daemon that doesn't run is not.
+    directory and the daemon. A daemon that runs compares its records with what its executors hold, and tells what
+    doesn't fit. Exit code 1 if something needed is broken; a daemon that doesn't run is not,
+    unless with --running.
     """
-    daemon, health = check_daemon()
+    daemon, health = check_daemon(needed=running)
     checks = [
         check_python(),
         check_packages(),
         *check_extras(),
         check_engine(needed=_needs_engine(health)),
         check_state_dir(state_dir()),
+        *([check_promises()] if health is not None and not running else ()),
         daemon,
     ]
     if wants_json():

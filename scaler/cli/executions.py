@@ -29,23 +29,34 @@ def execution() -> None:
 
 
 @click.command(
-    epilog="\b\nExamples:\n  scaler execution list orders\n  scaler execution list orders --limit 5 -o json\n"
+    epilog="\b\nExamples:\n  scaler execution list orders --limit 5 -o json\n"
+    "  scaler execution list --status failed --since 24h\n  scaler execution list orders --by cli:alice\n"
 )
 @client_options
-@click.argument("job", shell_complete=complete_job)
+@click.argument("job", required=False, shell_complete=complete_job)
+@click.option("--status", multiple=True, metavar="STATUS", help="Only those; may be given several times.")
+@click.option("--trigger", metavar="KIND", help="Only those started so: Event, Schedule or Manual.")
+@click.option("--by", metavar="WHO", help="Only those started by this rule or caller, or by 'schedule'.")
+@click.option("--reason", metavar="WORD", help="Only those that ended for this reason, such as OOMKilled.")
+@click.option("--since", metavar="TIME", help="Only those created since then: 24h (ago), a day, or a time.")
+@click.option("--until", metavar="TIME", help="Only those created before then.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
-def list_executions(job: str, limit: int | None) -> None:
-    """List the executions of JOB that are kept, newest first.
+def list_executions(job: str | None, limit: int | None, status: tuple[str, ...], **asked: str | None) -> None:
+    """List the executions of JOB, or of all jobs, that are kept, newest first.
 
     With -o json: a list of Container Apps resources.
     """
-    found = connect().executions(job, limit=limit)
+    query = {name: value for name, value in asked.items() if value}
+    if status:
+        query["status"] = ",".join(status)
+    found = connect().executions(job, limit=limit, **query)
     if wants_json():
         render.print_json(found)
         return
     columns = ("NAME", "STATUS", "STARTED", "DURATION", "REASON")
     rows = [_row(item) for item in found]
-    render.table(columns, rows, empty=f"'{job}' has no executions yet.")
+    empty = "No execution fits." if query or job is None else f"'{job}' has no executions yet."
+    render.table(columns, rows, empty=empty)
 
 
 def _row(item: dict[str, Any]) -> tuple[object, ...]:

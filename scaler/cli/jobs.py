@@ -1,10 +1,8 @@
-"""Commands about jobs: list, show, start."""
+"""Commands about jobs: list, show, reset."""
 
 from __future__ import annotations
 
-import shlex
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,22 +12,13 @@ from scaler.cli.holding import held_text
 from scaler.cli.lazy import LazyGroup
 from scaler.cli.options import client_options, connect, wants_json
 
-if TYPE_CHECKING:
-    from scaler.cli.client import Client
-
-LOOK_S = 0.3
-"""How often `--wait` looks."""
-
-FINAL = frozenset({"Succeeded", "Failed", "Stopped", "Unknown"})
-_OVERRIDABLE = ("name", "image", "command", "args", "env", "resources")
-
 
 @click.group(
     cls=LazyGroup,
     lazy={
         "list": ("scaler.cli.jobs:list_jobs", "List the jobs and how they are."),
         "show": ("scaler.cli.jobs:show", "Show one job."),
-        "start": ("scaler.cli.jobs:start", "Start one execution of a job by hand."),
+        "start": ("scaler.cli.start:start", "Start one execution of a job by hand."),
         "reset": ("scaler.cli.jobs:reset", "Forget a job's failures: try at once what is held back."),
         "suspend": ("scaler.cli.holding:suspend", "Let nothing of a job start until it is resumed."),
         "resume": ("scaler.cli.holding:resume", "Let a suspended job start executions again."),
@@ -135,94 +124,6 @@ def _plain(value: object) -> object:
     return value
 
 
-def _words(texts: tuple[str, ...]) -> list[str]:
-    try:
-        return [word for text in texts for word in shlex.split(text)]
-    except ValueError as exc:
-        raise click.UsageError(f"cannot split into words: {exc}") from exc
-
-
-def _variables(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"'{text}' is not NAME=VALUE", param_hint="--env")
-        secret = value.removeprefix("secretref:")
-        found[name] = {"name": name} | ({"value": value} if secret == value else {"secretRef": secret})
-    return found
-
-
-def override(
-    resource: dict[str, Any],
-    *,
-    image: str | None,
-    command: tuple[str, ...],
-    args: tuple[str, ...],
-    env: tuple[str, ...],
-) -> dict[str, Any] | None:
-    """Make the template to send: the job's container with the given parts replaced; None if none is given.
-
-    The API's override replaces the whole container; what the user doesn't name must be sent along.
-    """
-    if image is None and not command and not args and not env:
-        return None
-    job_container = resource["properties"]["template"]["containers"][0]
-    container = {key: job_container[key] for key in _OVERRIDABLE if job_container.get(key) is not None}
-    if image is not None:
-        container["image"] = image
-    if command:
-        container["command"] = _words(command)
-    if args:
-        container["args"] = _words(args)
-    if env:
-        kept = {item["name"]: item for item in container.get("env") or []}
-        container["env"] = list((kept | _variables(env)).values())
-    return {"containers": [container]}
-
-
-@click.command(
-    epilog="\b\nExamples:\n  scaler job start orders\n  scaler job start orders --wait --env DRY_RUN=1\n"
-    "  scaler job start report --image worker:2 --command \"python main.py\" --args '--day 2026-11-01'\n"
-)
-@client_options
-@click.argument("name", shell_complete=complete_job)
-@click.option("--image", help="Run this image instead of the job's.")
-@click.option(
-    "--command", multiple=True, metavar="WORDS", help="Command instead of the job's, split as sh does."
-)
-@click.option(
-    "--args", multiple=True, metavar="WORDS", help="Arguments instead of the job's, split as sh does."
-)
-@click.option(
-    "--env", multiple=True, metavar="NAME=VALUE", help="Set a variable (NAME=secretref:SECRET too)."
-)
-@click.option("--wait", is_flag=True, help="Wait for its end: exit code 0 if it succeeded, 1 otherwise.")
-@click.pass_context
-def start(
-    ctx: click.Context,
-    name: str,
-    image: str | None,
-    command: tuple[str, ...],
-    args: tuple[str, ...],
-    env: tuple[str, ...],
-    wait: bool,
-) -> None:
-    """Start one execution of the job NAME and print the execution's name.
-
-    What no option names stays as the job has it; the job itself is not changed.
-    """
-    client = connect()
-    template = override(client.job(name), image=image, command=command, args=args, env=env)
-    started = client.start(name, template)
-    if wants_json():
-        render.print_json({"id": started["id"], "name": started["name"]})
-    else:
-        click.echo(started["name"])
-    if wait:
-        ctx.exit(_wait(client, name, started["name"]))
-
-
 @click.command(epilog="\b\nExamples:\n  scaler job reset orders\n  scaler job reset orders -o json\n")
 @client_options
 @click.argument("name", shell_complete=complete_job)
@@ -236,14 +137,3 @@ def reset(name: str) -> None:
         render.print_json(live)
     else:
         click.echo(f"{live['name']}: failures are forgotten")
-
-
-def _wait(client: Client, job: str, execution: str) -> int:
-    while True:
-        properties = client.execution(job, execution)["properties"]
-        if properties["status"] in FINAL:
-            break
-        time.sleep(LOOK_S)
-    because = properties.get("message") or properties.get("reason")
-    click.echo(f"{properties['status']}{f': {because}' if because else ''}", err=True)
-    return 0 if properties["status"] == "Succeeded" else 1

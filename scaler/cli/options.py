@@ -76,8 +76,8 @@ def wants_json() -> bool:
     return click.get_current_context().meta.get(_OUTPUT) == "json"
 
 
-def connect() -> Client:
-    """Make a client of the daemon on the state directory; connects with the first request."""
-    from scaler.cli.client import Client
+def connect(*, answer_s: float | None = None) -> Client:
+    """Make a client of the daemon on the state directory, which waits so long for answers; asks nothing yet."""
+    from scaler.cli.client import ANSWER_S, Client
 
-    return Client(state_dir())
+    return Client(state_dir(), answer_s=ANSWER_S if answer_s is None else answer_s)

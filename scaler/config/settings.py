@@ -6,7 +6,7 @@ import ipaddress
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,18 @@ from pydantic import ValidationError
 from scaler.config.faults import Fault, mask
 from scaler.config.files import read_file
 from scaler.config.secrets import file_trouble, read_secret_file
-from scaler.config.settings_wire import GlobalWire, SettingsWire, TokenWire, split_address
+from scaler.config.settings_wire import (
+    NO_BOUND,
+    GlobalWire,
+    HistoryWire,
+    SettingsWire,
+    TokenWire,
+    split_address,
+)
 from scaler.config.source import Document, UnreadableText, decode, read_documents
 from scaler.errors import ConfigError
 from scaler.model.capacity import UNLIMITED, GlobalLimits
+from scaler.model.retention import CONTAINER_APPS, DEFAULT_RETENTION, Retention
 from scaler.model.secret import Secret
 from scaler.plugins import EXECUTORS, Registry
 from scaler.ports.executor import ExecutorType
@@ -36,14 +44,6 @@ class Listen:
     host: str
     port: int
     token: Secret | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """How much is kept per job."""
-
-    executions: int = 1000
-    decisions: int = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Settings:
     state_dir: Path
     listen: Listen | None = None
     executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    history: History = History()
+    history: Retention = DEFAULT_RETENTION
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     trace: TraceSettings | None = None
@@ -247,6 +247,18 @@ def _overall(wire: GlobalWire) -> GlobalLimits:
     )
 
 
+def _retention(wire: HistoryWire) -> Retention:
+    """Join the preset and what is written beside it."""
+    kept = replace(CONTAINER_APPS if wire.preset else DEFAULT_RETENTION, decisions=wire.decisions)
+    if wire.executions is not None:
+        kept = replace(kept, executions=None if wire.executions == NO_BOUND else int(wire.executions))
+    if wire.days is not None:
+        kept = replace(kept, age=None if wire.days == NO_BOUND else timedelta(days=int(wire.days)))
+    if wire.log_bytes is not None:
+        kept = replace(kept, log_bytes=None if wire.log_bytes == NO_BOUND else parse_memory(wire.log_bytes))
+    return kept
+
+
 def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings:
     listen = None
     if wire.listen is not None:
@@ -261,7 +273,7 @@ def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings
         state_dir=Path(os.path.normpath(os.path.join(folder, wire.state_dir))),
         listen=listen,
         executors=dict(wire.executors),
-        history=History(executions=wire.history.executions, decisions=wire.history.decisions),
+        history=_retention(wire.history),
         limits=LimitSettings(
             poll_timeout=timedelta(seconds=limits.poll_timeout),
             refill_interval=timedelta(seconds=limits.refill_interval),

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from scaler.wire.base import YEAR_S, Cores, Memory, Positive, WireModel, Word, show
+from scaler.wire.base import YEAR_S, Cores, Memory, Positive, WireModel, Word, parse_memory, show
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
+_DIGITS = re.compile(r"[0-9]{1,10}")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
 
@@ -58,6 +59,45 @@ def _read_address(value: object) -> str:
 Address = Annotated[str, BeforeValidator(_read_address), WithJsonSchema({"type": "string"})]
 
 
+NO_BOUND = "unlimited"
+
+
+def _read_bound(value: object) -> object:
+    if value == NO_BOUND:
+        return value
+    number = int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 1_000_000_000:
+        raise ValueError(f"got {show(number)}; write a whole number, 1 or more, or {NO_BOUND}")
+    return number
+
+
+def _read_size_bound(value: object) -> object:
+    if value != NO_BOUND:
+        parse_memory(str(value))
+    return value
+
+
+Bound = Annotated[
+    int | str,
+    BeforeValidator(_read_bound),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": rf"^([0-9]+|{NO_BOUND})$|\$\{{"},
+            ]
+        }
+    ),
+]
+"""A whole number, 1 or more, or `unlimited`."""
+SizeBound = Annotated[
+    str,
+    BeforeValidator(_read_size_bound),
+    WithJsonSchema({"type": "string", "pattern": rf"^([0-9]+(\.[0-9]+)?(Gi|Mi)|{NO_BOUND})$|\$\{{"}),
+]
+"""A size such as `0.5Gi` or `512Mi`, or `unlimited`."""
+
+
 class TokenWire(WireModel):
     """Where the API's token comes from: one of the two."""
 
@@ -77,12 +117,18 @@ class ListenWire(WireModel):
 
 
 class HistoryWire(WireModel):
-    """How much is kept, per job."""
+    """How much is kept. What has not ended is always kept."""
 
-    executions: Positive = 1000
-    """Ended executions."""
+    preset: Literal["container-apps"] | None = None
+    """`container-apps`: as much as Container Apps keep, the newest 100 ended executions of a job."""
+    executions: Bound | None = None
+    """Ended executions of a job, the newest; `unlimited` for all. With the preset 100."""
+    days: Bound | None = None
+    """Days after its end that an execution is kept; `unlimited` for ever."""
+    log_bytes: SizeBound | None = None
+    """Size of all kept logs together, such as `512Mi`; the oldest go first. `unlimited` for no bound."""
     decisions: Positive = 500
-    """Decisions."""
+    """Decisions of a job, the newest."""
 
 
 def _read_starts(value: object) -> float:

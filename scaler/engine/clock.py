@@ -22,6 +22,11 @@ class SystemClock:
         """Aware UTC time."""
         return self._wall + timedelta(seconds=time.monotonic() - self._start)
 
+    @staticmethod
+    def wall() -> datetime:
+        """What the host's clock shows now, aware UTC; it jumps when somebody sets it, and after a sleep."""
+        return datetime.now(UTC)
+
     def monotonic(self) -> float:
         """Seconds since an arbitrary start."""
         return time.monotonic()

@@ -13,11 +13,13 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from scaler.engine.breaker_notes import BreakerNotes
 from scaler.engine.capacity import Reservation
 from scaler.engine.faults import FaultLog
 from scaler.engine.ledger import Ledger
 from scaler.engine.limits import Limits
 from scaler.engine.pace import Pace
+from scaler.engine.poison import PoisonMover, PoisonPorts
 from scaler.engine.sources import RuleSource, SourcePorts
 from scaler.engine.ticker import Ticker
 from scaler.model.decision import Decision, Occasion
@@ -51,8 +53,8 @@ class LoopPorts:
     """What every job loop shares.
 
     `ask` reserves room under the limits of the whole daemon; with it `start` gets one entry for each execution to
-    start: its share, if it has one. `settle` finds out which
-    executions may hold messages of what the job counts now; before the first reading.
+    start: its share, if it has one. `settle` finds out which executions may hold messages of what the job counts
+    now; before the first reading. `notes` keep where breakers stand.
     """
 
     clock: Clock
@@ -62,6 +64,8 @@ class LoopPorts:
     faults: FaultLog
     pace: Pace
     sources: SourcePorts
+    notes: BreakerNotes
+    poison: PoisonPorts
     ask: Callable[[Job, int], Reservation]
     start: Callable[[Job, tuple[Share | None, ...], Decision, Reservation], Awaitable[None]]
     settle: Callable[[Job, EventTrigger], Awaitable[None]]
@@ -79,6 +83,8 @@ class JobLoop:
         self._idle: tuple[object, ...] | None = None
         self.next_poll: datetime | None = None
         self.breaker = breaker.CLOSED
+        self._early: list[ExecutionState] | None = []
+        self._mover = PoisonMover(job, trigger, ports.poison)
         self._trigger = trigger
         self._ports = ports
         self._wake = asyncio.Event()
@@ -98,6 +104,9 @@ class JobLoop:
 
     def execution_ended(self, state: ExecutionState) -> None:
         """Take note of the end of one of this job's event executions."""
+        if self._early is not None:
+            self._early.append(state)
+            return
         self._note_outcome(state)
         if not self._trigger.refill:
             return
@@ -144,6 +153,7 @@ class JobLoop:
 
     async def run(self) -> None:
         """Poll at once, then on the cadence, until cancelled."""
+        await self._recall_breaker()
         await self._ports.settle(self.job, self._trigger)
         interval_s = self._trigger.polling_interval.total_seconds()
         timeout_s = self._ports.limits.poll_timeout(interval_s)
@@ -155,6 +165,15 @@ class JobLoop:
             for source in sources:
                 tasks.create_task(source.run(), name=f"rule:{self.job.name}/{source.rule.name}")
             await self._cadence(sources, Ticker(start=self._ports.clock.monotonic(), interval_s=interval_s))
+
+    async def _recall_breaker(self) -> None:
+        """Learn where the breaker stood in a former process, then what ended since this one began."""
+        if self._early is None:
+            return
+        self.breaker = await self._ports.notes.recall(self.job)
+        early, self._early = self._early, None
+        for state in early:
+            self.execution_ended(state)
 
     async def _cadence(self, sources: list[RuleSource], ticker: Ticker) -> None:
         while True:
@@ -209,6 +228,8 @@ class JobLoop:
                 inputs = replace(inputs, cut=room.cut)
                 planned = decide(inputs)
             await self._carry_out(inputs, planned, room, read_s)
+        if planned.waiting and await self._mover.act(self.breaker):
+            self.reset_breaker()
 
     async def _carry_out(self, inputs: Inputs, planned: Plan, room: Reservation, read_s: float) -> None:
         """Record the decision, then start what it says."""
@@ -222,12 +243,15 @@ class JobLoop:
         self._ports.recorder.decided(inputs, planned, decision_id=decision_id, read_s=read_s)
         if room.cut is not None or planned.launch:
             self._idle = None
+        if not planned.launch:
+            await self._ports.notes.keep(self.job, self.breaker)
         if planned.launch:
             log.info(
                 "job.launch", job=self.job.name, launch=planned.launch, occasion=occasion.value,
                 formula=planned.formula,
             )  # fmt: skip
             self.breaker = breaker.launched(self.breaker, planned.launch)
+            await self._ports.notes.keep(self.job, self.breaker)
             await self._ports.start(self.job, planned.launches, self._decision, room)
 
     def _repeats(

@@ -1,7 +1,10 @@
 """One scheduled job's loop: sleeps until the next due time, then starts an execution, or notes why not.
 
-How far the schedule has been served is kept in the store after each step, so that a restart serves no due
-time twice and knows which ones passed meanwhile.
+How far the schedule has been served, and which due times wait for their turn, is kept in the store after each
+step, so that a restart serves no due time twice, loses none that waits, and knows which ones passed meanwhile.
+
+The clock is the host's, which may jump: forth is like downtime; back shows times again, of which those that were
+started already are left out.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -22,7 +25,6 @@ from scaler.model.job import Job, Overlap, ScheduleTrigger
 from scaler.planning import firing
 from scaler.planning.firing import Turn
 from scaler.planning.schedule import due_between, next_due
-from scaler.ports.clock import Clock
 from scaler.ports.store import Store
 
 log = structlog.get_logger("scaler")
@@ -30,7 +32,6 @@ log = structlog.get_logger("scaler")
 LONGEST_NAP_S = 30.0
 """The sleep is cut so that a host that was suspended notices soon after it wakes."""
 SHORTEST_NAP_S = 0.001
-_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +39,15 @@ class SchedulePorts:
     """What a schedule's loop is given.
 
     Attributes:
+        wall: what the host's clock shows, aware UTC; it may jump.
         live: counts the job's scheduled executions that have not ended.
         started: whether the execution of a due time is recorded.
         ask: reserves room under the limits of the whole daemon.
         fire: starts the execution of a due time, unless it was started before; takes the decision's id and the room.
-        stop_all: asks a job's scheduled executions to stop, with the reason.
+        stop_all: asks a job's scheduled executions to stop, with the reason; repeated until none lives.
     """
 
-    clock: Clock
+    wall: Callable[[], datetime]
     store: Store
     live: Callable[[str], int]
     started: Callable[[Job, datetime], Awaitable[bool]]
@@ -65,6 +67,8 @@ class ScheduleLoop:
         self._ports = ports
         self._wake = asyncio.Event()
         self._waiting: deque[datetime] = deque()
+        self._again: tuple[datetime, ...] = ()
+        self._is_unsaved = False
         self._blocked: tuple[datetime, Reason] | None = None
 
     def execution_ended(self, _state: ExecutionState) -> None:
@@ -79,41 +83,57 @@ class ScheduleLoop:
         """Serve until cancelled. A schedule that is new, or has changed its times, begins now."""
         seen_until = await self._begin()
         while True:
-            now = self._ports.clock.now()
+            now = self._ports.wall()
+            if seen_until - now > firing.ON_TIME:  # the clock was set back, and shows times again
+                seen_until = now
             await self._look(seen_until, now)
             seen_until = max(seen_until, now)
             while self._waiting and await self._serve(self._waiting[0], now):
-                await self._remember(self._waiting.popleft())
+                self._waiting.popleft()
+                await self._remember(seen_until)
+            if self._is_unsaved:
+                await self._remember(seen_until)
             await self._rest()
 
     async def _begin(self) -> datetime:
         """Find up to when the schedule is served, also by a process that was killed before it noted so."""
-        now = self._ports.clock.now()
+        now = self._ports.wall()
         mark = await self._recall()
         if mark is None:
             await self._remember(now)
             return now
-        for due in due_between(self._trigger, mark, now):
+        until, waited = mark
+        waited = [due for due in waited if not await self._ports.started(self.job, due)]
+        kept = firing.still_waiting(self._trigger, self.job.name, waited, now=now)
+        self._waiting.extend(kept)
+        self._again = tuple(due for due in waited if due not in kept)
+        for due in due_between(self._trigger, until, now):
             if not await self._ports.started(self.job, due):
                 break
-            mark = due
-        return mark
+            until = due
+        return until
 
     async def _look(self, seen_until: datetime, now: datetime) -> None:
-        """Take in what has become due."""
+        """Take in what has become due, but for what was started already."""
         begin = firing.oldest_of_interest(self._trigger, seen_until, now)
-        due = tuple(due_between(self._trigger, begin, now))
+        due = (*self._again, *due_between(self._trigger, begin, now))
+        self._again = ()
+        if len(due) <= firing.MOST_WAITING:
+            due = tuple([at for at in due if await self._is_new(at)])
         found = firing.admit(self._trigger, due, now=now, waiting=len(self._waiting))
         reasons = [found.why] if found.dropped else []
         if next(due_between(self._trigger, seen_until, begin), None) is not None:
             reasons.append(f"those before {_moment(begin)} are too old (catchUp: {self._trigger.catch_up})")
         if reasons:
             await self._note(Reason.MISSED, f"due times that are not served: {'; '.join(reasons)}", now)
-            await self._remember((self._waiting or found.admitted or [now])[0] - _INSTANT)
         self._waiting.extend(found.admitted)
         if self._trigger.overlap is Overlap.REPLACE:
             while len(self._waiting) > 1:  # a later one replaces an earlier one that has not begun
                 self._waiting.popleft()
+        self._is_unsaved |= bool(reasons or found.admitted)
+
+    async def _is_new(self, due: datetime) -> bool:
+        return due not in self._waiting and not await self._ports.started(self.job, due)
 
     async def _serve(self, due: datetime, now: datetime) -> bool:
         """Do what the oldest waiting due time asks for; True once it needs nothing more."""
@@ -130,8 +150,8 @@ class ScheduleLoop:
         if self._blocked != (due, Reason.OVERLAP):
             self._blocked = (due, Reason.OVERLAP)
             await self._note(Reason.OVERLAP, f"waits for the end of what runs: {text}", now)
-            if what is Turn.REPLACE:
-                await self._ports.stop_all(self.job.name, f"replaced by the execution due {_moment(due)}")
+        if what is Turn.REPLACE:
+            await self._ports.stop_all(self.job.name, f"replaced by the execution due {_moment(due)}")
         return False
 
     async def _start(self, due: datetime, now: datetime, text: str) -> bool:
@@ -170,20 +190,25 @@ class ScheduleLoop:
     def _times(self) -> list[str]:
         return [*self._trigger.crons, self._trigger.time_zone]
 
-    async def _recall(self) -> datetime | None:
-        """Give up to when these very times were served; None if they never were."""
+    async def _recall(self) -> tuple[datetime, list[datetime]] | None:
+        """Give up to when these very times were looked at, and which of them wait; None if they never were."""
         kept = await self._ports.store.recall(self._key)
         found = json.loads(kept) if kept else {}
-        return datetime.fromisoformat(found["until"]) if found.get("times") == self._times else None
+        if found.get("times") != self._times:
+            return None
+        waiting = [datetime.fromisoformat(at) for at in found.get("waiting", ())]
+        return datetime.fromisoformat(found["until"]), waiting
 
     async def _remember(self, until: datetime) -> None:
-        mark = {"until": until.isoformat(), "times": self._times}
+        waiting = [due.isoformat() for due in self._waiting]
+        mark = {"until": until.isoformat(), "times": self._times, "waiting": waiting}
         await self._ports.store.remember(self._key, json.dumps(mark))
+        self._is_unsaved = False
 
     async def _rest(self) -> None:
         """Sleep until something is due, an execution ends, or a while has passed."""
-        now = self._ports.clock.now()
-        wakes = []
+        now = self._ports.wall()
+        wakes: list[datetime] = []
         try:
             self.next_poll = next_due(self._trigger, now)
             wakes.append(self.next_poll)

@@ -14,33 +14,33 @@ from datetime import datetime
 import structlog
 
 from scaler.engine.audit import Audit
+from scaler.engine.breaker_notes import BreakerNotes
 from scaler.engine.budget import Budgets
-from scaler.engine.capacity import Gate, Reservation
+from scaler.engine.capacity import Gate
 from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
 from scaler.engine.faults import FaultLog
 from scaler.engine.fleet import Fleet, FleetPorts
+from scaler.engine.inspection import InspectionPorts, inspect
 from scaler.engine.job_loop import JobLoop, LoopPorts
 from scaler.engine.ledger import Ledger
 from scaler.engine.limits import Limits
 from scaler.engine.loops import AnyLoop, Loops, LoopsPorts
 from scaler.engine.origins import Origins
 from scaler.engine.pace import Pace
+from scaler.engine.poison import PoisonPorts
 from scaler.engine.schedule_loop import SchedulePorts
 from scaler.engine.sources import Resolve, SourcePorts
+from scaler.engine.starts import Check, Starts
 from scaler.engine.views import conditions, lateness
 from scaler.errors import Conflict, StoreError
-from scaler.model import names
-from scaler.model.audit import BY_SCHEDULE, AuditAction, by_rules
-from scaler.model.decision import Decision
-from scaler.model.execution import Cause, ExecutionState, Trigger
+from scaler.model.audit import AuditAction
+from scaler.model.execution import ExecutionState
 from scaler.model.job import EventTrigger, Job, Template
 from scaler.model.secret import Secret
-from scaler.model.share import Share
 from scaler.planning import breaker
-from scaler.planning.asker import BY_FLOOR, asker
 from scaler.ports.clock import Clock
-from scaler.ports.control import SOMEBODY, EngineHealth, JobView
+from scaler.ports.control import SOMEBODY, EngineHealth, Inspection, JobView
 from scaler.ports.scaler import SessionPool
 from scaler.ports.store import Store
 from scaler.ports.trace import Recorder, Unrecorded
@@ -50,7 +50,10 @@ log = structlog.get_logger("scaler")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginePorts:
-    """What the engine is built from."""
+    """What the engine is built from.
+
+    `wall` is the host's clock, by which schedules are due; None: the same as `clock`.
+    """
 
     clock: Clock
     store: Store
@@ -58,6 +61,8 @@ class EnginePorts:
     sessions: SessionPool
     resolve: Resolve
     instance: str
+    wall: Callable[[], datetime] | None = None
+    check: Check = lambda _job: ()
     limits: Limits = field(default_factory=Limits)
     recorder: Recorder = field(default_factory=Unrecorded)
 
@@ -76,7 +81,9 @@ class Supervisor:
         self._budgets = Budgets(ports.clock, rate) if rate else None
         self._origins = Origins(ports.store, ports.resolve)
         self._gate = Gate(ports.limits.overall, ports.clock, wake=self._room_came)
+        self._notes = BreakerNotes(ports.store)
         self._fleet = Fleet(self._fleet_ports())
+        self._starts = Starts(self._fleet, self._gate, self._ledger, ports.store, ports.check)
         self._loops = Loops(self._loops_ports())
         self._since: dict[tuple[str, str], tuple[str, datetime]] = {}
         self._late: deque[float] = deque(maxlen=10_000)
@@ -226,12 +233,21 @@ class Supervisor:
                 circuits=self._circuits,
                 budgets=self._budgets,
             ),
+            notes=self._notes,
+            poison=self._poison_ports(),
             ask=self._gate.ask,
-            start=self._start_many,
+            start=self._starts.by_event,
             settle=self._settle_origin,
             late=self._note_lateness,
             recorder=ports.recorder,
         )
+
+    def _poison_ports(self) -> PoisonPorts:
+        ports = self._ports
+        return PoisonPorts(
+            clock=ports.clock, store=ports.store, audit=self._audit, faults=self._faults,
+            sessions=ports.sessions, resolve=ports.resolve, timeout_s=ports.limits.poll_s,
+        )  # fmt: skip
 
     async def _settle_origin(self, job: Job, trigger: EventTrigger) -> None:
         self._ledger.count_from(job.name, await self._origins.since(job, trigger))
@@ -240,45 +256,16 @@ class Supervisor:
         self._late.append(seconds)
         self._ticks += 1
 
-    async def _start_many(
-        self, job: Job, shares: tuple[Share | None, ...], decision: Decision, room: Reservation
-    ) -> None:
-        new = [(names.event_execution_name(job.name), share) for share in shares]
-        trigger = asker(decision)
-        await self._fleet.begin(
-            [
-                self._fleet.new(job, trigger, name, decision_id=decision.id, share=share)
-                for name, share in new
-            ],
-            room,
-            by=by_rules((trigger.by,)) if trigger.by != BY_FLOOR else BY_FLOOR,
-        )
-
     def _schedule_ports(self) -> SchedulePorts:
         return SchedulePorts(
-            clock=self._ports.clock,
+            wall=self._ports.wall or self._ports.clock.now,
             store=self._ports.store,
             live=lambda job: len(self._ledger.scheduled(job)),
-            started=self._is_fired,
+            started=self._starts.is_fired,
             ask=self._gate.ask,
-            fire=self._fire,
-            stop_all=self._stop_scheduled,
+            fire=self._starts.fire,
+            stop_all=self._starts.stop_scheduled,
         )
-
-    async def _is_fired(self, job: Job, due: datetime) -> bool:
-        name = names.schedule_execution_name(job.name, due)
-        return await self._ports.store.execution(job.name, name) is not None
-
-    async def _fire(self, job: Job, due: datetime, decision_id: int, room: Reservation) -> None:
-        if not await self._is_fired(job, due):
-            name = names.schedule_execution_name(job.name, due)
-            trigger = Trigger(kind=Cause.SCHEDULE, by=BY_SCHEDULE)
-            state = self._fleet.new(job, trigger, name, decision_id=decision_id)
-            await self._fleet.begin([state], room, by=BY_SCHEDULE)
-
-    async def _stop_scheduled(self, job: str, message: str) -> None:
-        for execution_id in self._ledger.scheduled(job):
-            await self._fleet.stop(job, execution_id, message, by=BY_SCHEDULE)
 
     # --- JobControl -----------------------------------------------------------------------------------
 
@@ -315,14 +302,7 @@ class Supervisor:
             raise Conflict(
                 f"job '{found.name}' is {suspended}; 'scaler job resume {found.name}' lets it start"
             )
-        if template is not None:
-            template = found.template.running(template)
-        name = names.manual_execution_name(found.name)
-        state = self._fleet.new(found, Trigger(kind=Cause.MANUAL, by=by), name, template=template)
-        with self._gate.ask_by_hand(state.execution) as room:
-            await self._fleet.begin([state], room, by=by)
-        log.info("execution.started_by_hand", job=found.name, execution=name, by=by)
-        return state
+        return await self._starts.by_hand(found, template, by=by)
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is."""
@@ -335,6 +315,7 @@ class Supervisor:
             raise Conflict(f"job '{job}' has nothing to reset: only event jobs hold messages back")
         await self._audit.record(AuditAction.JOB_RESET, by=by, job=loop.job.name)
         loop.reset_breaker()
+        await self._notes.keep(loop.job, breaker.CLOSED)
         log.info("breaker.reset", job=loop.job.name, by=by)
 
     async def suspend(self, job: str, *, by: str = SOMEBODY) -> None:
@@ -362,6 +343,16 @@ class Supervisor:
             ticks=self._ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
         )
+
+    async def inspect(self) -> Inspection:
+        """Compare records and executors with what must hold of them."""
+        ports = self._ports
+        return await inspect(
+            InspectionPorts(
+                store=ports.store, crew=ports.crew, clock=ports.clock, limits=ports.limits,
+                jobs=tuple(view.job.name for view in self.jobs()),
+            )
+        )  # fmt: skip
 
 
 class _Closed(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -60,6 +61,19 @@ def admit(
     return Admission(
         admitted=admitted[:room], dropped=len(due) - len(admitted[:room]), why="; ".join(reasons)
     )
+
+
+def still_waiting(
+    trigger: ScheduleTrigger, job: str, waited: Iterable[datetime], *, now: datetime
+) -> tuple[datetime, ...]:
+    """Give those of the due times that waited when the daemon ended that wait on; the others were missed.
+
+    Whatever stood in the queue for the end of something else keeps its place there. Who only waited for its own moment
+    (jitter) has missed it if that has passed.
+    """
+    if trigger.overlap in (Overlap.QUEUE, Overlap.REPLACE):
+        return tuple(waited)
+    return tuple(due for due in waited if now - (due + delay(trigger, job, due)) <= ON_TIME)
 
 
 def delay(trigger: ScheduleTrigger, job: str, due: datetime) -> timedelta:

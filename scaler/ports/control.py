@@ -12,6 +12,7 @@ from scaler.model.execution import ExecutionState
 from scaler.model.job import Job, Template
 from scaler.model.replica import Health
 from scaler.model.suspension import Suspension
+from scaler.planning.invariants import Violation
 
 SOMEBODY: Final = "somebody"
 """Who asked, where nothing better is known."""
@@ -65,6 +66,22 @@ class EngineHealth:
     file_faults: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a look at records and executors found.
+
+    Attributes:
+        violations: promises that do not hold; empty if all is well.
+        executions, decisions: how many were looked at.
+        silent: executors that did not answer, of which nothing was compared.
+    """
+
+    violations: tuple[Violation, ...]
+    executions: int
+    decisions: int
+    silent: tuple[str, ...]
+
+
 class JobControl(Protocol):
     """Commands and the live view; implemented by the engine's supervisor.
 
@@ -90,6 +107,7 @@ class JobControl(Protocol):
         Raises:
             NotFound: no such job.
             Conflict: it is suspended.
+            ConfigError: the executor could not run the template.
         """
         ...
 
@@ -130,6 +148,10 @@ class JobControl(Protocol):
 
     async def health(self) -> EngineHealth:
         """Say how the engine is."""
+        ...
+
+    async def inspect(self) -> Inspection:
+        """Compare records, decisions and what executors hold with what must hold of them; changes nothing."""
         ...
 
     def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:

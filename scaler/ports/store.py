@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Decision
 from scaler.model.execution import ExecutionState, ExecutionStatus
+from scaler.model.history import ExecutionQuery
+from scaler.model.retention import Expired, Pruning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,25 @@ class StoreReader(Protocol):
 
         Raises:
             ValueError: `cursor` is not one that this store gave.
+        """
+        ...
+
+    async def find(self, query: ExecutionQuery, *, limit: int = 100, cursor: str | None = None) -> Page:
+        """List the executions that are asked for, of one job or of all, newest first.
+
+        Raises:
+            ValueError: `cursor` is not one that this store gave.
+        """
+        ...
+
+    async def ended_counts(self) -> dict[str, int]:
+        """Count the ended executions of each job that has some."""
+        ...
+
+    async def expired(self, pruning: Pruning, *, limit: int) -> tuple[Expired, ...]:
+        """List executions that a pruning names and that may go, the oldest of a job first, `limit` at most.
+
+        What has not ended may not go, nor what has a replica whose remains are not removed.
         """
         ...
 
@@ -87,8 +109,12 @@ class Store(StoreReader, Protocol):
         """Record a decision and give its id."""
         ...
 
-    async def prune(self, *, executions: int, decisions: int) -> tuple[str, ...]:
-        """Keep per job the newest `executions` final ones and `decisions`; give ids of dropped replicas."""
+    async def prune(self, executions: Collection[str], *, decisions: int, entries: int) -> None:
+        """Drop executions with all that belongs to them, in one transaction.
+
+        One that has not ended, or has a replica whose remains are not removed, stays. Of decisions the newest
+        `decisions` of each job are kept, of audit entries that are about no execution the newest `entries`.
+        """
         ...
 
     async def remember(self, key: str, value: str, *, by: tuple[AuditEntry, ...] = ()) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,8 +18,10 @@ from scaler.errors import StoreError
 from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Decision
 from scaler.model.execution import FINAL, LEGAL, ExecutionState, ExecutionStatus
+from scaler.model.history import ExecutionQuery
+from scaler.model.retention import Expired, Pruning
 from scaler.ports.store import Page
-from scaler.store import audit, rows
+from scaler.store import audit, listing, rows
 from scaler.store.opening import explain, hold_lock, load_queries, make_file, open_reading, open_writing
 from scaler.store.writer import Writer
 
@@ -47,18 +49,41 @@ class SqliteStore:
         statuses: frozenset[ExecutionStatus] | None = None,
     ) -> Page:
         """List a job's executions, newest first; new ones never move what a cursor gives. See the port."""
+        return await self.find(ExecutionQuery(job=job, statuses=statuses), limit=limit, cursor=cursor)
+
+    async def find(self, query: ExecutionQuery, *, limit: int = 100, cursor: str | None = None) -> Page:
+        """List the executions that are asked for, newest first. See the port."""
         if limit < 1:
             raise StoreError(f"a page of {limit} executions; ask for at least 1")
-        wanted = None if statuses is None else json.dumps(sorted(statuses))
-        asked = {"job": job, "limit": limit + 1, "statuses": wanted} | rows.read_cursor(cursor)
-        found = await self._read("list_executions", asked)
-        seqs = {row["id"]: row for row in found}
+        if query.statuses == frozenset():
+            return Page(items=(), cursor=None)
+        found = await self._fetch(*listing.page_statement(query, cursor, limit))
         states = rows.read_states(found)
         if len(states) <= limit:
             return Page(items=tuple(states), cursor=None)
         kept = tuple(states[:limit])
-        last = seqs[kept[-1].execution.id]
+        last = next(row for row in found if row["id"] == kept[-1].execution.id)
         return Page(items=kept, cursor=rows.cursor_behind(last["created_at"], last["seq"]))
+
+    async def ended_counts(self) -> dict[str, int]:
+        """Count the ended executions of each job that has some."""
+        return {row["job"]: row["number"] for row in await self._read("count_ended", {})}
+
+    async def expired(self, pruning: Pruning, *, limit: int) -> tuple[Expired, ...]:
+        """List executions that a pruning names and that may go. See the port."""
+        found: dict[str, list[str]] = {}
+        for job, surplus in pruning.surplus:
+            asked = {"job": job, "surplus": surplus, "limit": limit - len(found)}
+            found |= {row["id"]: [] for row in await self._read("surplus_executions", asked)}
+            if len(found) >= limit:
+                break
+        if pruning.before is not None:
+            old = {"before": rows.time_text(pruning.before), "limit": limit}
+            found |= {row["id"]: [] for row in await self._read("old_executions", old)}
+        names = list(found)[:limit]
+        for row in await self._read("replicas_of", {"executions": json.dumps(names)}):
+            found[row["execution_id"]].append(row["id"])
+        return tuple(Expired(execution=name, replicas=tuple(found[name])) for name in names)
 
     async def decisions(self, job: str, *, limit: int = 50) -> tuple[Decision, ...]:
         """List a job's latest decisions. See the port."""
@@ -146,18 +171,17 @@ class SqliteStore:
 
         return await self._writer.write(work)
 
-    async def prune(self, *, executions: int, decisions: int) -> tuple[str, ...]:
-        """Drop old records; an execution with replicas not yet removed stays. See the port."""
+    async def prune(self, executions: Collection[str], *, decisions: int, entries: int) -> None:
+        """Drop executions with all that belongs to them. See the port."""
+        doomed = {"executions": json.dumps(list(executions))}
 
-        def work(connection: sqlite3.Connection) -> tuple[str, ...]:
-            old = connection.execute(self._sql["doomed_executions"], {"keep": executions}).fetchall()
-            doomed = {"executions": json.dumps([row["id"] for row in old])}
-            replicas = connection.execute(self._sql["replicas_of"], doomed).fetchall()
+        def work(connection: sqlite3.Connection) -> None:
             connection.execute(self._sql["delete_executions"], doomed)
+            connection.execute(self._sql["delete_audit_of_executions"], doomed)
+            connection.execute(self._sql["delete_audit"], {"entries": entries})
             connection.execute(self._sql["delete_decisions"], {"keep": decisions})
-            return tuple(row["id"] for row in replicas)
 
-        return await self._writer.write(work)
+        await self._writer.write(work)
 
     async def remember(self, key: str, value: str, *, by: tuple[AuditEntry, ...] = ()) -> None:
         """Keep one small text under a key, and who caused it."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 
 from scaler.errors import StoreError
 from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Decision
 from scaler.model.execution import FINAL, LEGAL, ExecutionState, ExecutionStatus
+from scaler.model.history import ExecutionQuery
+from scaler.model.retention import Expired, Pruning
 from scaler.ports.store import Page
 
 
@@ -45,14 +49,17 @@ class MemoryStore:
         statuses: frozenset[ExecutionStatus] | None = None,
     ) -> Page:
         """List a job's executions, newest first."""
+        return await self.find(ExecutionQuery(job=job, statuses=statuses), limit=limit, cursor=cursor)
+
+    async def find(self, query: ExecutionQuery, *, limit: int = 100, cursor: str | None = None) -> Page:
+        """List the executions that are asked for, newest first."""
         if limit < 1:
             raise StoreError(f"a page of {limit} executions; ask for at least 1")
         before = _read_cursor(cursor)
         found = [
             state
-            for state in self._newest_first(job)
-            if (before is None or self._age(state) < before)
-            and (statuses is None or state.execution.status in statuses)
+            for state in sorted(self._states.values(), key=self._age, reverse=True)
+            if query.fits(state.execution) and (before is None or self._age(state) < before)
         ]
         kept = tuple(found[:limit])
         if len(found) <= limit:
@@ -135,19 +142,34 @@ class MemoryStore:
         self._decisions.append(replace(decision, id=self._decided))
         return self._decided
 
-    async def prune(self, *, executions: int, decisions: int) -> tuple[str, ...]:
-        """Drop old records; an execution with replicas not yet removed stays."""
-        dropped: list[str] = []
-        for job in {state.execution.job for state in self._states.values()}:
-            final = [state for state in self._newest_first(job) if state.execution.is_final]
-            for state in final[executions:]:
-                if all(replica.removed for replica in state.replicas):
-                    dropped += [replica.id for replica in state.replicas]
-                    del self._states[state.execution.id], self._arrival[state.execution.id]
+    async def ended_counts(self) -> dict[str, int]:
+        """Count the ended executions of each job that has some."""
+        return dict(Counter(s.execution.job for s in self._states.values() if s.execution.is_final))
+
+    async def expired(self, pruning: Pruning, *, limit: int) -> tuple[Expired, ...]:
+        """List executions that a pruning names and that may go."""
+        ended = sorted((s for s in self._states.values() if s.execution.is_final), key=self._age)
+        named: list[ExecutionState] = []
+        for job, surplus in pruning.surplus:
+            named += [state for state in ended if state.execution.job == job][:surplus]
+        if pruning.before is not None:
+            before = pruning.before
+            named += [s for s in ended if (s.execution.ended_at or s.execution.created_at) < before]
+        found = {s.execution.id: tuple(r.id for r in s.replicas) for s in named if _may_go(s)}
+        return tuple(Expired(execution=name, replicas=ids) for name, ids in list(found.items())[:limit])
+
+    async def prune(self, executions: Collection[str], *, decisions: int, entries: int) -> None:
+        """Drop executions with all that belongs to them; one with replicas not yet removed stays."""
+        for name in executions:
+            if name in self._states and _may_go(self._states[name]):
+                del self._states[name], self._arrival[name]
+                self._entries = [entry for entry in self._entries if entry.execution != name]
+        others = [entry.id for entry in self._entries if entry.execution is None]
+        doomed = set(others[: max(0, len(others) - entries)])
+        self._entries = [entry for entry in self._entries if entry.id not in doomed]
         for job in {decision.job for decision in self._decisions}:
             old = {one.id for one in [one for one in reversed(self._decisions) if one.job == job][decisions:]}
             self._decisions = [one for one in self._decisions if one.id not in old]
-        return tuple(dropped)
 
     async def remember(self, key: str, value: str, *, by: tuple[AuditEntry, ...] = ()) -> None:
         """Keep one small text under a key, and who caused it."""
@@ -157,6 +179,10 @@ class MemoryStore:
     async def recall(self, key: str) -> str | None:
         """Give the text kept under a key, or None."""
         return self._notes.get(key)
+
+
+def _may_go(state: ExecutionState) -> bool:
+    return state.execution.is_final and all(replica.removed for replica in state.replicas)
 
 
 def _entry_age(entry: AuditEntry) -> tuple[float, int]:

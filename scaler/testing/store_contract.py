@@ -334,36 +334,6 @@ class StoreContract:
         await store.remember("other", "three")
         assert (await store.recall("instance"), await store.recall("other")) == ("two", "three")
 
-    # bounds
-
-    async def test_prune_keeps_the_newest_of_each_job(self, store: Store) -> None:
-        states = [make_state(f"{job}-{n}", job=job, at=n, replicas=2) for job in "ab" for n in range(4)]
-        await store.begin(tuple(states))
-        for state in states:
-            if state.execution.id not in ("a-0", "b-3"):
-                await store.apply(ended(state, ExecutionStatus.SUCCEEDED))
-        dropped = await store.prune(executions=2, decisions=0)
-        assert sorted(dropped) == ["a-1-0", "a-1-1", "b-0-0", "b-0-1"]
-        left = [state.execution.id for job in "ab" for state in (await store.executions(job)).items]
-        assert left == ["a-3", "a-2", "a-0", "b-3", "b-2", "b-1"]
-
-    async def test_prune_spares_what_still_has_remains(self, store: Store) -> None:
-        state = make_state("a", replicas=2)
-        await store.begin((state,))
-        await store.apply(ended(state, ExecutionStatus.SUCCEEDED, removed=False))
-        assert await store.prune(executions=0, decisions=0) == ()
-        await store.apply(ended(state, ExecutionStatus.SUCCEEDED))
-        assert await store.prune(executions=0, decisions=0) == ("a-0", "a-1")
-        assert await store.execution("invoices", "a") is None
-
-    async def test_prune_bounds_decisions_and_gives_no_id_twice(self, store: Store) -> None:
-        ids = [await store.decide(make_decision(job)) for job in ("invoices", "other") * 3]
-        await store.prune(executions=9, decisions=1)
-        assert [one.id for one in await store.decisions("invoices")] == [ids[4]]
-        assert [one.id for one in await store.decisions("other")] == [ids[5]]
-        await store.prune(executions=9, decisions=0)
-        assert await store.decide(make_decision()) > max(ids)
-
     # many at once
 
     async def test_five_hundred_writes_at_once_are_all_kept(self, store: Store) -> None:

@@ -12,6 +12,7 @@ from scaler.errors import NotFound
 from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
 from scaler.model.decision import Bound, Decision, Occasion, Reason, RuleVerdict
 from scaler.model.execution import FINAL, Cause, Execution, ExecutionState, ExecutionStatus
+from scaler.model.history import ExecutionQuery
 from scaler.model.job import (
     Combine,
     Container,
@@ -26,7 +27,8 @@ from scaler.model.job import (
 from scaler.model.names import manual_execution_name
 from scaler.model.replica import Health, Replica, ReplicaStatus
 from scaler.model.suspension import Suspension
-from scaler.ports.control import SOMEBODY, Condition, EngineHealth, JobView
+from scaler.planning.invariants import Violation
+from scaler.ports.control import SOMEBODY, Condition, EngineHealth, Inspection, JobView
 from scaler.ports.store import Page
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -151,6 +153,7 @@ class FakeStore:
         self.made: list[Decision] = []
         self.entries: list[AuditEntry] = []
         self.asked: AuditQuery | None = None
+        self.query: ExecutionQuery | None = None
         self.error: Exception | None = None
 
     def _of(self, job: str) -> list[ExecutionState]:
@@ -169,7 +172,13 @@ class FakeStore:
         cursor: str | None = None,
         statuses: frozenset[ExecutionStatus] | None = None,
     ) -> Page:
-        found = [s for s in self._of(job) if statuses is None or s.execution.status in statuses]
+        return await self.find(ExecutionQuery(job=job, statuses=statuses), limit=limit, cursor=cursor)
+
+    async def find(self, query: ExecutionQuery, *, limit: int = 100, cursor: str | None = None) -> Page:
+        if self.error is not None:
+            raise self.error
+        self.query = query
+        found = [s for s in self.states if query.fits(s.execution)]
         start = int(cursor or 0)
         rest = len(found) > start + limit
         return Page(items=tuple(found[start : start + limit]), cursor=str(start + limit) if rest else None)
@@ -178,6 +187,8 @@ class FakeStore:
         return tuple(decision for decision in self.made if decision.job == job)[:limit]
 
     async def audit(self, query: AuditQuery, *, limit: int = 100, cursor: str | None = None) -> AuditPage:
+        if self.error is not None:
+            raise self.error
         self.asked = query
         start = int(cursor or 0)
         rest = len(self.entries) > start + limit
@@ -206,6 +217,8 @@ class FakeControl:
     log_error: Exception | None = None
     error: Exception | None = None
     ok: bool = True
+    violations: tuple[Violation, ...] = ()
+    silent: tuple[str, ...] = ()
     file_faults: tuple[str, ...] = ()
     outcome: ExecutionStatus = ExecutionStatus.RUNNING
 
@@ -255,6 +268,11 @@ class FakeControl:
             return state
         message = replace(state.execution, reason="StopRequested")
         return replace(state, execution=message)
+
+    async def inspect(self) -> Inspection:
+        if self.error is not None:
+            raise self.error
+        return Inspection(violations=self.violations, executions=3, decisions=5, silent=self.silent)
 
     async def health(self) -> EngineHealth:
         return EngineHealth(

@@ -56,10 +56,11 @@ def check_shape(body: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 async def test_every_route_answers_its_errors_in_the_one_shape(
-    client: aiohttp.ClientSession, control: FakeControl, route: object
+    client: aiohttp.ClientSession, control: FakeControl, store: FakeStore, route: object
 ) -> None:
     path, method = path_of(route.path), route.method  # type: ignore[attr-defined]
     control.error = RuntimeError("secret inside")
+    store.error = RuntimeError("secret inside")
     control.ok = False
     query = "?api-version=2025-07-01"
     async with client.request(method, path + query) as response:
@@ -69,7 +70,7 @@ async def test_every_route_answers_its_errors_in_the_one_shape(
         error = check_shape(await response.json())
         assert (response.status, error["code"]) == (500, "InternalError")
         assert "secret inside" not in await response.text()
-    control.error = None
+    control.error = store.error = None
     if "nosuch" in path:
         async with client.request(method, path + query) as response:
             assert response.status == 404

@@ -11,6 +11,7 @@ import pytest
 
 from scaler.errors import ExecutorUnavailable
 from scaler.model.execution import ExecutionStatus
+from scaler.planning.invariants import Promise, Violation
 from tests.api.fakes import FakeControl, FakeStore, make_decision, make_job, make_state, make_view
 
 
@@ -32,6 +33,22 @@ async def test_health_tells_by_its_status_too(
         "latenessSeconds": {"p50": 0.001, "p99": 0.01},
         "ticks": 7,
         "fileFaults": [],
+    }
+
+
+async def test_an_inspection_tells_what_is_broken_and_what_could_not_be_compared(
+    client: aiohttp.ClientSession, control: FakeControl
+) -> None:
+    control.violations = (Violation(promise=Promise.ORPHAN, subject="orders-x", message="nobody's"),)
+    control.silent = ("docker",)
+    async with client.get("/scaler/inspection") as response:
+        body = await response.json()
+    assert body == {
+        "ok": False,
+        "executions": 3,
+        "decisions": 5,
+        "silentExecutors": ["docker"],
+        "violations": [{"promise": "Orphan", "subject": "orders-x", "message": "nobody's"}],
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import drain, launch, report, rules, store, ticks
+from tests.bench import adopt, drain, history, launch, report, rules, store, ticks
 from tests.bench.report import Figure, Options
 from tests.infra.choose import Broken, Unavailable
 
@@ -20,6 +20,8 @@ BENCHES: dict[str, Callable[[Options], Coroutine[Any, Any, Sequence[Figure]]]] =
     "rules": rules.run,
     "launch": launch.run,
     "store": store.run,
+    "history": history.run,
+    "adopt": adopt.run,
 }
 
 

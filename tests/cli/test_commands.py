@@ -22,6 +22,7 @@ from scaler.cli.plan import planned_body
 from scaler.docker_address import find_address
 from scaler.errors import ConfigError, DaemonUnreachable
 from scaler.model.decision import RuleVerdict
+from scaler.planning.invariants import Promise, Violation
 from tests.api.fakes import make_decision, make_state
 from tests.cli.conftest import Daemon, Run, run_cli
 from tests.cli.help_page import commands
@@ -195,6 +196,15 @@ def test_doctor_finds_a_sick_daemon(run: Run, daemon: Daemon, monkeypatch: pytes
     check = json.loads(result.stdout)[-1]
     assert (check["name"], check["state"], result.exit_code) == ("daemon", "broken", 1)
     assert "executor docker: no answer" in check["message"]
+
+
+def test_doctor_tells_which_promises_are_broken(run: Run, daemon: Daemon) -> None:
+    assert "3 executions and 5 decisions looked at; all is as it should be" in run("doctor").stdout
+    daemon.control.violations = (Violation(promise=Promise.ORPHAN, subject="orders-x", message="nobody's"),)
+    result = run("doctor", "-o", "json")
+    check = json.loads(result.stdout)[-2]
+    assert (check["name"], check["state"], result.exit_code) == ("records", "broken", 1)
+    assert check["message"].startswith("Orphan orders-x: nobody's; this is a fault of scaler")
 
 
 @pytest.mark.parametrize("name", completion.SHELLS)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from scaler.config.settings import (
-    History,
     LimitSettings,
     Listen,
     LogSettings,
@@ -17,6 +16,7 @@ from scaler.config.settings import (
     load_settings,
 )
 from scaler.errors import ConfigError
+from scaler.model.retention import CONTAINER_APPS, DEFAULT_RETENTION, Retention
 from scaler.model.secret import Secret
 from tests.config.toys import EXECUTORS
 
@@ -28,7 +28,7 @@ listen: {address: "0.0.0.0:8080", token: {env: TOKEN}}
 executors:
   docker: {allowedMounts: [/srv, 5]}
   process:
-history: {executions: 10, decisions: "${N}"}
+history: {preset: container-apps, executions: 10, days: "${N}", logBytes: 512Mi, decisions: "${N}"}
 limits: {pollTimeout: 500ms, refillInterval: 2, sourceRequests: 0.5, launchTimeout: 1.5m, stopGrace: 1h}
 log: {level: debug, format: json}
 trace: {file: t.jsonl, maxBytes: 65536, keep: 0}
@@ -55,7 +55,7 @@ def test_a_full_file_becomes_the_whole_settings(tmp_path: Path) -> None:
         state_dir=tmp_path / "state",
         listen=Listen(host="0.0.0.0", port=8080, token=Secret("canary-token-text")),
         executors={"docker": {"allowedMounts": ["/srv", 5]}},
-        history=History(executions=10, decisions=7),
+        history=Retention(executions=10, age=timedelta(days=7), log_bytes=1 << 29, decisions=7),
         limits=LimitSettings(
             poll_timeout=timedelta(milliseconds=500),
             refill_interval=timedelta(seconds=2),
@@ -127,7 +127,17 @@ def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:
             'log: {level: "${TOKEN}"}',
             ["s.yaml:1:14: log.level: got '***'; write one of debug, info, warning, error"],
         ),
-        ("history: {executions: 0}", ["s.yaml:1:23: history.executions: got 0; write 1 or more"]),
+        (
+            "history: {executions: 0}",
+            ["s.yaml:1:23: history.executions: got '0'; write a whole number, 1 or more, or unlimited"],
+        ),
+        (
+            "history: {logBytes: much, preset: aws}",
+            [
+                "s.yaml:1:21: history.logBytes: got 'much'; write a size such as '0.5Gi' or '512Mi'",
+                "s.yaml:1:35: history.preset: got 'aws'; write one of container-apps",
+            ],
+        ),
         ("- a", ["s.yaml:1:1: got a list; write settings, which are a mapping"]),
         ("", ["s.yaml:1:1: no settings in it; leave it out for defaults"]),
         ("log: {}\n---\nlog: {}", ["s.yaml:3:1: a second document; settings are one document"]),
@@ -144,3 +154,19 @@ def test_every_fault_is_one_line_at_its_place(tmp_path: Path, text: str | bytes,
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no\.yaml: no such file or folder; correct the path$"):
         load_settings(tmp_path / "no.yaml", env={})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("history: {preset: container-apps}", CONTAINER_APPS),
+        ("history: {executions: 10000, days: unlimited, logBytes: 10Gi, decisions: 500}", DEFAULT_RETENTION),
+        ("history: {executions: unlimited, logBytes: unlimited}", Retention(executions=None, log_bytes=None)),
+    ],
+)
+def test_what_is_kept_is_a_preset_or_bounds_or_unlimited(
+    tmp_path: Path, text: str, expected: Retention
+) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    assert load_settings(file, env={}).history == expected

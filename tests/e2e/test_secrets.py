@@ -101,7 +101,10 @@ async def test_the_text_of_a_secret_is_in_no_answer_no_log_no_file_and_no_label(
     with docker_engine.client() as client:
         labelled = client.api.containers(all=True, filters={"label": f"{JOB_LABEL}=canary-hand"})
     answers = [await daemon.cli("execution", "logs", "canary-hand", execution, "--follow")]
-    ends = [await end_of(daemon, "canary-hand", execution), await end_of(daemon, "canary-pull", pulling)]
+    ends = [
+        await end_of(daemon, "canary-hand", execution),
+        await end_of(daemon, "canary-pull", pulling, timeout_s=120),
+    ]
     words = [["job", "list"], ["execution", "show", "canary-hand", execution]]
     words += [["execution", "show", "canary-pull", pulling]]
     for name in ("hand", "pull", "amqp", "http", "azure"):

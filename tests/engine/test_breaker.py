@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,7 @@ def _poisoned(
             return await healthy(spec)
         message = queue.waiting.pop(0)
         queue.taken[message] = spec.replica_id
+        queue.deliveries[message] += 1
         await asyncio.sleep(work_s)
         del queue.taken[message]
         queue.waiting.insert(0, message)
@@ -138,6 +140,65 @@ def test_it_is_visible_and_can_be_reset() -> None:
             await engine.reset("drain")
             assert await world.until(lambda: len(world.queue.consumed) == 1, limit_s=3)
             assert _phase(engine) == "Closed"
+
+    in_virtual_time(story)
+
+
+def test_a_restart_of_the_daemon_tries_no_poison_message_anew() -> None:
+    async def story() -> None:
+        world = World()
+        world.executor.behaviour = _poisoned(world, {"m0"})
+        world.queue.publish(1)
+        for _ in range(20):  # a restart every half a minute
+            async with world.engine(event_job(high=4, interval_s=1)):
+                await asyncio.sleep(30)
+        assert (await world.statuses())[FAILED] <= 12
+
+    in_virtual_time(story)
+
+
+def test_where_the_breaker_stood_is_seen_after_a_restart_and_a_reset_is_kept() -> None:
+    async def story() -> None:
+        world = World()
+        world.executor.behaviour = _poisoned(world, {"m0"})
+        world.queue.publish(1)
+        job = event_job(high=4, interval_s=1)
+        async with world.engine(job):
+            await asyncio.sleep(100)
+        world.queue.waiting.clear()
+        async with world.engine(job) as engine:
+            await asyncio.sleep(1)
+            assert _phase(engine) == "BackingOff"
+            await engine.reset("drain")
+        async with world.engine(job) as engine:
+            await asyncio.sleep(1)
+            assert _phase(engine) == "Closed"
+
+    in_virtual_time(story)
+
+
+def test_an_edited_job_is_tried_at_once_since_the_edit_may_be_the_cure() -> None:
+    async def story() -> None:
+        world = World()
+        poison = {"m0"}
+        world.executor.behaviour = _poisoned(world, poison)
+        world.queue.publish(1)
+        async with world.engine(event_job(high=4, interval_s=1)) as engine:
+            await asyncio.sleep(150)
+            poison.clear()
+            await engine.put(replace(event_job(high=4, interval_s=1), generation=2))
+            assert await world.until(lambda: len(world.queue.consumed) == 1, limit_s=3)
+
+    in_virtual_time(story)
+
+
+def test_nothing_is_noted_for_a_job_that_never_failed() -> None:
+    async def story() -> None:
+        world = World()
+        world.queue.publish(5)
+        async with world.engine(event_job(high=4, interval_s=1)):
+            assert await world.drained(5)
+        assert await world.store.recall("breaker/drain") is None
 
     in_virtual_time(story)
 

@@ -156,21 +156,6 @@ def test_a_new_schedule_begins_now_and_so_does_one_whose_times_were_edited() -> 
     _run(story)
 
 
-def test_a_long_sleep_of_the_host_starts_no_storm() -> None:
-    async def story() -> None:
-        world = _world()
-        async with world.engine(_job("* * * * *")):
-            await asyncio.sleep(5 * MINUTE + 1)
-            world.clock._start += timedelta(hours=1)  # the wall clock leaps, elapsed time does not
-            await asyncio.sleep(2 * MINUTE)
-        found = await _due(world)
-        assert found[:5] == ["12:01", "12:02", "12:03", "12:04", "12:05"]
-        assert found[5:] == ["13:05", "13:06", "13:07"]
-        assert (await _reasons(world)).count(Reason.MISSED) == 1
-
-    _run(story)
-
-
 def test_jitter_puts_each_start_off_by_its_own_fixed_time() -> None:
     async def story() -> None:
         world, job = _world(), _job(jitter=timedelta(minutes=5))

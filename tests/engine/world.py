@@ -33,15 +33,12 @@ from scaler.model.secret import Secret
 from scaler.ports.scaler import AnyScalerType
 from scaler.ports.trace import Recorder, Unrecorded
 from scaler.testing import fake_queue, fake_topic
+from scaler.testing.crash_points import CrashPoints, Killed
 from scaler.testing.fake_queue import FakeQueue, FakeScaler
 from scaler.testing.fake_topic import FakeTopic, TopicScaler
 from scaler.testing.loop_clock import LoopClock
 from scaler.testing.memory_store import MemoryStore
 from scaler.testing.mock_executor import MockExecutor
-
-
-class Killed(BaseException):
-    """What a SIGKILL is to the code that runs: nothing after it happens."""
 
 
 class Pulse:
@@ -163,16 +160,21 @@ class World:
         self.store = MemoryStore()
         self.limits = Limits()
         self.resolve: Resolve = resolve
+        self.leap = timedelta()  # by how much the host's clock was set forth or back
         self.recorder: Recorder = Unrecorded()
 
     @asynccontextmanager
-    async def engine(self, *jobs: Job, pulse: Pulse | None = None) -> AsyncIterator[Supervisor]:
-        """Run an engine with these jobs; it ends without stopping replicas, by `pulse` or at the exit."""
+    async def engine(
+        self, *jobs: Job, pulse: Pulse | None = None, crash: CrashPoints | None = None
+    ) -> AsyncIterator[Supervisor]:
+        """Run an engine with these jobs; it ends without stopping replicas, by a kill or at the exit."""
         pulse = pulse or Pulse()
+        crash = crash or CrashPoints()
+        store = crash.wrap(Mortal(self.store, pulse, takes_s=0.004), "store")
 
         @asynccontextmanager
         async def open_executor(_name: str) -> AsyncIterator[Any]:
-            yield Mortal(self.executor, pulse)
+            yield crash.wrap(Mortal(self.executor, pulse), "executor")
 
         async with AsyncExitStack() as stack:
             sessions = await stack.enter_async_context(Sessions())
@@ -180,11 +182,12 @@ class World:
             supervisor = Supervisor(
                 EnginePorts(
                     clock=self.clock,
-                    store=Mortal(self.store, pulse, takes_s=0.004),  # type: ignore[arg-type]
+                    store=store,
                     crew=crew,
                     sessions=sessions,
                     resolve=self.resolve,
                     instance="test",
+                    wall=lambda: self.clock.now() + self.leap,
                     limits=self.limits,
                     recorder=self.recorder,
                 )
@@ -204,7 +207,7 @@ class World:
                 try:
                     await serving
                 except BaseExceptionGroup as group:
-                    if not pulse.dead or group.split(Killed)[1] is not None:
+                    if not (pulse.dead or crash.dead) or group.split(Killed)[1] is not None:
                         raise
 
     async def until(

@@ -14,17 +14,17 @@ from aiodocker import DockerError
 
 from executors._docker_config import mount_fault
 from executors._docker_endpoint import find_endpoint
-from executors._docker_errors import engine_call, launch_error
+from executors._docker_errors import engine_call, is_of_the_definition, launch_error
+from executors._docker_exit import exit_of, vanished
 from executors._docker_images import full_name, registry_of
 from executors._docker_settings import PullPolicy, parse_settings
-from executors._docker_watch import exit_of
 from executors._labels import labels_of, owner_filter, replica_of
 from executors._limiter import Aimd, Limiter
 from executors.docker import EXECUTOR, check
 from scaler.errors import ConfigError, ExecutorUnavailable
 from scaler.model.job import Container, DockerOptions, Job, ManualTrigger, Template
 from scaler.model.names import LABEL_INSTANCE, LABEL_REPLICA
-from scaler.model.replica import ReplicaExit
+from scaler.model.replica import Fault, ReplicaExit
 from scaler.plugins import EXECUTORS
 from scaler.testing.executor_contract import make_spec
 
@@ -180,7 +180,7 @@ def test_an_address_by_ssh_is_refused_with_a_way_out() -> None:
 
 def described(**state: Any) -> dict[str, Any]:
     full = {"Status": "exited", "ExitCode": 0, "OOMKilled": False, "Error": ""} | state
-    return {"State": full, "HostConfig": {"Memory": 64 << 20}}
+    return {"State": full, "HostConfig": {"Memory": 64 << 20}, "Image": ""}
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,41 @@ def described(**state: Any) -> dict[str, Any]:
 )
 def test_the_end_is_read_from_the_state(state: dict[str, Any], ended: ReplicaExit | None) -> None:
     assert exit_of(described(**state)) == ended
+
+
+@pytest.mark.parametrize(
+    ("state", "after_outage", "reason", "fault"),
+    [
+        ({"ExitCode": 137}, True, "EngineLost", Fault.INFRA),
+        ({"ExitCode": 143}, True, "EngineLost", Fault.INFRA),
+        ({"ExitCode": 255}, True, "EngineLost", Fault.INFRA),
+        ({"ExitCode": 137, "OOMKilled": True}, True, "OOMKilled", None),
+        ({"ExitCode": 3}, True, "Error", None),
+        ({"ExitCode": 0}, True, "Completed", None),
+        ({"ExitCode": 137}, False, "Signaled", None),
+        ({"ExitCode": 137, "Status": "removing"}, False, "RemovedFromOutside", Fault.INFRA),
+        ({"ExitCode": 137, "Status": "dead"}, True, "RemovedFromOutside", Fault.INFRA),
+        ({"ExitCode": 3, "Status": "removing"}, False, "Error", None),
+        ({"ExitCode": 0, "Status": "removing"}, False, "Completed", None),
+    ],
+)
+def test_the_engines_trouble_and_a_removal_are_told_from_the_apps_end(
+    state: dict[str, Any], reason: str, fault: Fault | None, *, after_outage: bool
+) -> None:
+    ended = exit_of(described(**state), after_outage=after_outage)
+    assert ended is not None
+    assert (ended.code, ended.reason, ended.fault) == (state["ExitCode"], reason, fault)
+
+
+def test_the_image_that_ran_is_told() -> None:
+    ended = exit_of(described() | {"Image": "sha256:0a1b"})
+    assert ended is not None
+    assert ended.image_digest == "sha256:0a1b"
+
+
+def test_what_the_engine_does_not_know_was_removed_if_it_was_seen_to_run() -> None:
+    told = [(how.code, how.reason, how.fault) for how in (vanished(was_seen=seen) for seen in (True, False))]
+    assert told == [(None, "RemovedFromOutside", Fault.INFRA), (None, "Lost", Fault.INFRA)]
 
 
 # the limiter
@@ -293,5 +328,38 @@ def test_a_start_that_the_engine_did_not_survive_is_lost_not_refused() -> None:
     message = "AlreadyExists: task 4f00c2: already exists: unknown"
     exc = DockerError(500, message)
     error = launch_error(exc, replica_id="r1", image="x", secrets=())
-    assert error.reason == "Lost"
+    assert (error.reason, error.passing) == ("Lost", True)
     assert "already exists" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("message", "passing"),
+    [
+        ("write /var/lib/docker/x: no space left on device", True),
+        ("error creating overlay mount: too many open files", True),
+        ('exec: "nope": executable file not found in $PATH', False),
+        ("invalid mount config", False),
+    ],
+)
+def test_a_refusal_for_want_of_room_may_pass(message: str, *, passing: bool) -> None:
+    error = launch_error(DockerError(500, message), replica_id="r1", image="x", secrets=())
+    assert error.passing is passing
+
+
+@pytest.mark.parametrize(
+    ("words", "theirs"),
+    [
+        ("manifest for example.io/x:2 not found: manifest unknown: manifest unknown", True),
+        ("pull access denied for x, repository does not exist or may require 'docker login'", True),
+        ("Get https://example.io/v2/: unauthorized: authentication required", True),
+        ("no matching manifest for linux/arm64 in the manifest list entries", True),
+        ("invalid reference format: repository name must be lowercase", True),
+        ("dial tcp 127.0.0.1:1: connect: connection refused", False),
+        ("dial tcp: lookup example.io: no such host", False),
+        ("received unexpected HTTP status: 503 Service Unavailable", False),
+        ("net/http: TLS handshake timeout", False),
+        ("toomanyrequests: You have reached your pull rate limit", False),
+    ],
+)
+def test_what_the_job_names_wrongly_is_told_from_a_registry_in_trouble(words: str, *, theirs: bool) -> None:
+    assert is_of_the_definition(words) is theirs

@@ -15,7 +15,7 @@ from executors._docker_settings import Limits
 from executors.docker import open_docker
 from scaler.errors import ExecutorUnavailable
 from scaler.model.job import DockerOptions
-from scaler.model.replica import ReplicaHandle, ReplicaSpec
+from scaler.model.replica import Fault, ReplicaHandle, ReplicaSpec
 from scaler.ports.executor import Executor, ExecutorContext
 from scaler.testing.executor_contract import lines_of, make_spec, soon
 from tests.executors._cuttable import CuttableSocket, cuttable_socket
@@ -113,7 +113,8 @@ async def test_a_removal_by_somebody_else_ends_the_wait(executor: Executor, work
         waiting = group.create_task(soon(executor.wait(handle)))
         await asyncio.sleep(0.2)
         await soon(executor.remove(handle))
-    assert (waiting.result().code, waiting.result().reason) in {(137, "Signaled"), (None, "Lost")}
+    assert waiting.result().code in (137, None)
+    assert (waiting.result().reason, waiting.result().fault) == ("RemovedFromOutside", Fault.INFRA)
 
 
 async def test_a_log_is_kept_byte_by_byte_in_order(
@@ -186,6 +187,7 @@ async def test_waits_survive_a_restart_of_the_engine(
             await asyncio.sleep(0.3)
             await asyncio.to_thread(spare_engine.restart, kill=kill)
         assert waiting.result().code not in (0, None)
+        assert (waiting.result().reason, waiting.result().fault) == ("EngineLost", Fault.INFRA)
         assert (await soon(executor.wait(done_handle))).code == 21
         assert {one.handle for one in await soon(executor.owned())} == {done_handle, live_handle}
         await sweep(executor)

@@ -21,7 +21,7 @@ from executors._process_shim import Log
 from executors.process import EXECUTOR, ProcessExecutor, open_executor
 from scaler.errors import ConfigError, ExecutorUnavailable, LaunchError
 from scaler.model.job import Container, Job, ManualTrigger, ProcessOptions, Template
-from scaler.model.replica import ReplicaExit, ReplicaSpec
+from scaler.model.replica import Fault, ReplicaExit, ReplicaSpec, Usage
 from scaler.model.secret import Secret
 from scaler.ports.executor import ExecutorContext
 from scaler.testing.executor_contract import CANARY, ExecutorContract, lines_of, make_spec, soon
@@ -281,7 +281,7 @@ async def test_a_killed_shim_takes_the_replica_with_it(
     assert started is not None
     os.kill(claim.pid, signal.SIGKILL)
     ended = await soon(executor.wait(handle))
-    assert (ended.code, ended.reason) == (None, "Lost")
+    assert (ended.code, ended.reason, ended.fault, ended.usage) == (None, "Lost", Fault.INFRA, Usage())
     await until(lambda: not process_exists(started.pid) and not process_exists(grandchild))
     assert await executor.launch(spec) == handle, "a lost one is never started again"
     assert not records.is_alive()

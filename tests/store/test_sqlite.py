@@ -291,7 +291,7 @@ async def test_every_list_goes_by_an_index(store: SqliteStore) -> None:
     queries = load_queries()
     names = ("id", "job", "seq", "created_at", "statuses", "limit", "keep", "key", "executions")
     parameters = dict.fromkeys(names)
-    for name in ("find_execution", "find_status", "list_executions", "list_unfinished", "list_decisions"):
+    for name in ("find_execution", "find_status", "count_statuses", "list_unfinished", "list_decisions"):
         plan = await store._reader.execute_fetchall("EXPLAIN QUERY PLAN " + queries[name], parameters)
         steps = [row["detail"] for row in plan]
         full = [step for step in steps if step.startswith("SCAN") and "INDEX" not in step]

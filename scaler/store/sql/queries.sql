@@ -45,17 +45,6 @@ SELECT * FROM executions AS e LEFT JOIN replica_rows AS r ON r.r_execution_id = 
 WHERE e.id = :id AND e.job = :job
 ORDER BY r.r_position;
 
--- name: list_executions
-SELECT * FROM (
-    SELECT * FROM executions
-    WHERE job = :job
-        AND (:seq IS NULL OR (created_at, seq) < (:created_at, :seq))
-        AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
-    ORDER BY created_at DESC, seq DESC
-    LIMIT :limit
-) AS e LEFT JOIN replica_rows AS r ON r.r_execution_id = e.id
-ORDER BY e.created_at DESC, e.seq DESC, r.r_position;
-
 -- name: list_unfinished
 SELECT * FROM (
     SELECT * FROM executions
@@ -67,36 +56,13 @@ SELECT * FROM (
 ORDER BY e.created_at, e.seq, r.r_position;
 
 -- name: count_statuses
-SELECT status, count(*) AS number FROM executions WHERE job = :job GROUP BY status;
+SELECT status, number FROM execution_counts WHERE job = :job AND number > 0;
 
 -- name: insert_decision
 INSERT INTO decisions (job, at, body) VALUES (:job, :at, :body);
 
 -- name: list_decisions
 SELECT id, body FROM decisions WHERE job = :job ORDER BY id DESC LIMIT :limit;
-
--- name: doomed_executions
-SELECT id FROM (
-    SELECT id, row_number() OVER (PARTITION BY job ORDER BY created_at DESC, seq DESC) AS age
-    FROM executions WHERE status IN ('Succeeded', 'Failed', 'Stopped', 'Unknown')
-) AS e
-WHERE age > :keep
-    AND NOT EXISTS (SELECT 1 FROM replicas AS r WHERE r.execution_id = e.id AND r.removed = 0);
-
--- name: replicas_of
-SELECT id FROM replicas WHERE execution_id IN (SELECT value FROM json_each(:executions))
-ORDER BY execution_id, position;
-
--- name: delete_executions
-DELETE FROM executions WHERE id IN (SELECT value FROM json_each(:executions));
-
--- name: delete_decisions
-DELETE FROM decisions WHERE id IN (
-    SELECT id FROM (
-        SELECT id, row_number() OVER (PARTITION BY job ORDER BY id DESC) AS age FROM decisions
-    )
-    WHERE age > :keep
-);
 
 -- name: set_note
 INSERT INTO notes (key, value) VALUES (:key, :value)

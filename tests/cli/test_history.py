@@ -1,11 +1,14 @@
-"""The command `scaler audit`."""
+"""Looking back: `scaler audit` and the filters of `scaler execution list`."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from scaler.model.audit import AuditAction, AuditEntry, AuditQuery
-from tests.api.fakes import NOW
+from scaler.model.execution import Cause, ExecutionStatus
+from scaler.model.history import ExecutionQuery
+from tests.api.fakes import NOW, make_state
 from tests.cli.conftest import Daemon, Run
 
 
@@ -34,3 +37,41 @@ def test_an_empty_audit_says_so_and_a_wrong_action_is_wrong_use(run: Run) -> Non
     assert run("audit").stderr == "Nothing was done so far.\n"
     wrong = run("audit", "--action", "explode")
     assert (wrong.exit_code, wrong.stderr.startswith("Error: action is 'explode'; one of ")) == (2, True)
+
+
+def test_executions_are_listed_by_what_is_asked_over_all_jobs(run: Run, daemon: Daemon) -> None:
+    daemon.store.states = [
+        make_state("orders-a", status=ExecutionStatus.FAILED),
+        make_state("billing-b", job="billing"),
+    ]
+    result = run("execution", "list", "--status", "failed", "--status", "Running", "--limit", "1")
+    assert (result.exit_code, [line.split()[:2] for line in result.stdout.splitlines()]) == (
+        0,
+        [["NAME", "STATUS"], ["orders-a", "Failed"]],
+    )
+    asked = (
+        "--trigger",
+        "event",
+        "--by",
+        "q",
+        "--reason",
+        "Why",
+        "--since",
+        "2026-11-20",
+        "--until",
+        "2026-11-21",
+    )
+    assert run("execution", "list", "orders", *asked).stderr == "No execution fits.\n"
+    assert daemon.store.query == ExecutionQuery(
+        job="orders",
+        cause=Cause.EVENT,
+        by="q",
+        reason="Why",
+        since=datetime(2026, 11, 20, tzinfo=UTC),
+        until=datetime(2026, 11, 21, tzinfo=UTC),
+    )
+    wrong = run("execution", "list", "--status", "dead")
+    assert (wrong.exit_code, wrong.stderr.startswith("Error: status is 'dead'; one of Processing")) == (
+        2,
+        True,
+    )

@@ -1,0 +1,1 @@
+"""Faults at every moment: the engine killed, its outside gone; what the records say afterwards."""
