@@ -183,6 +183,7 @@ class Conductor:
                 await self._ports.client.containers.container(members.named[name].id).start()
         except DockerError as exc:
             return Verdict(container=name, reason="StartFailed", message=exc.message.strip())
+        self._ports.watcher.has_started(members.named[name].id)
         return None
 
     async def _attend(self, names: list[str], members: Members, plan: Plan) -> None:

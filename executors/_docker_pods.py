@@ -95,6 +95,7 @@ class Pods:
         first = replace(spec, image=next(one.image for one in (*pod.init, *pod.containers)))
         container = ports.client.containers.container(made[plan.names[0]])
         await start(ports.client, container, first, ports.limits)
+        ports.watcher.has_started(container.id)
 
     async def _hold(self, spec: ReplicaSpec, plan: Plan, volumes: Mapping[Key, EngineVolume]) -> str:
         """Create and start the holder, or find it so; its volumes are made with it."""
@@ -253,7 +254,10 @@ class Pods:
         if known is not None:
             known[1].cancel()
             await asyncio.wait({known[1]})
+        members = await self.members(replica_id)
         await self._delete(replica_id)
+        for one in members.all:
+            self._ports.watcher.forget(one.id)
         await self._ports.notes.forget(replica_id)
 
     async def _delete(self, replica_id: str) -> None:

@@ -114,6 +114,7 @@ class DockerExecutor:
             )
             if not is_started:
                 await start(self._client, container, spec, self._limits)
+                self._watcher.has_started(container.id)
             return container.id
 
     # end
@@ -140,6 +141,7 @@ class DockerExecutor:
             return
         found = await look(self._client, handle.token, self._limits)
         if found is None:
+            self._watcher.forget(handle.token)
             return
         replica_id = replica_of(found["Config"]["Labels"], self._context.instance)
         if replica_id is None:
@@ -149,6 +151,7 @@ class DockerExecutor:
             await delete(self._client.containers.container(handle.token), self._limits)
         except DockerError as exc:
             raise ExecutorUnavailable(f"docker: removal of {replica_id}: {exc.message}") from exc
+        self._watcher.forget(handle.token)
 
     async def _keep_log(self, token: str, path: Path) -> None:
         try:
