@@ -32,6 +32,7 @@ from scaler.planning.capacity import (
     share_out,
 )
 from scaler.ports.clock import Clock
+from scaler.ports.control import Usage
 
 log = structlog.get_logger("scaler")
 
@@ -93,10 +94,9 @@ class Gate:
     def __post_init__(self) -> None:
         self._tokens = float(self.limits.launch_burst)
 
-    @property
-    def used(self) -> Amount:
-        """What all executions take that have not ended, reserved room included."""
-        return self._used
+    def usage(self) -> Usage:
+        """Tell what is taken, and who waits."""
+        return Usage(limits=self.limits, used=self._used, waiting=tuple(sorted(self._waiting)))
 
     # --- asking ---------------------------------------------------------------------------------------
 
