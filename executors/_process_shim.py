@@ -95,6 +95,7 @@ def claim(folder: str) -> int | None:
 class Log:
     """The log file of the replica, of bounded size: the older part moves to `<path>.1`.
 
+    A new file begins with a line that says how many bytes of the log came before it (`_logparts.py` reads it).
     A log that cannot be written never stops the replica: text is dropped, and `lost` says why.
     """
 
@@ -102,6 +103,7 @@ class Log:
         self._path = path
         self._cap = cap
         self._size = 0
+        self._total = 0
         self._file: int | None = None
         self.lost: str | None = None
         self._open()
@@ -127,6 +129,10 @@ class Log:
             with suppress(OSError):
                 os.replace(self._path, f"{self._path}.1")
             self._open()
+            if self._size == 0:
+                written = self._total
+                self._append(b"[scaler: %d bytes of this log were cut]\n" % written)
+                self._total = written
             data = data[cut:]
         self._append(data)
 
@@ -135,6 +141,7 @@ class Log:
             while data and self._file is not None:
                 written = os.write(self._file, data)
                 self._size += written
+                self._total += written
                 data = data[written:]
         except OSError as exc:
             self._lose(exc)

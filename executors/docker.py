@@ -23,11 +23,13 @@ from executors._docker_endpoint import Endpoint, choose_endpoint, find_endpoint,
 from executors._docker_errors import engine_call, launch_error
 from executors._docker_images import Images
 from executors._docker_logs import keep_log, live_lines, note_lost_log
+from executors._docker_rotation import whole_below
 from executors._docker_settings import HELP, DockerSettings, Limits, PullPolicy, parse_settings
 from executors._docker_watch import Watcher, inspect, list_containers, open_watcher
 from executors._labels import owner_filter, replica_of
 from executors._limiter import Aimd, Limiter
 from executors._logfile import read_log
+from executors._logparts import is_there
 from scaler.errors import ConfigError, ExecutorUnavailable, LaunchError, NotFound
 from scaler.model.job import Job
 from scaler.model.replica import Health, OwnedReplica, ReplicaExit, ReplicaHandle, ReplicaSpec
@@ -171,15 +173,15 @@ class DockerExecutor:
         replica_id = replica_of(found["Config"]["Labels"], self._context.instance)
         if replica_id is None:
             raise ExecutorUnavailable(f"docker: container {handle.token} is not this daemon's; left alone")
-        await self._keep_log(handle.token, self._log_path(replica_id))
+        await self._keep_log(handle.token, self._log_path(replica_id), whole_below(found))
         try:
             await self._delete(self._client.containers.container(handle.token))
         except DockerError as exc:
             raise ExecutorUnavailable(f"docker: removal of {replica_id}: {exc.message}") from exc
 
-    async def _keep_log(self, token: str, path: Path) -> None:
+    async def _keep_log(self, token: str, path: Path, whole: int | None) -> None:
         try:
-            await keep_log(self._client, token, path, self._limits)
+            await keep_log(self._client, token, path, self._limits, whole=whole)
         except DockerError as exc:
             if exc.status != 404:
                 await note_lost_log(path, exc.message)
@@ -208,16 +210,19 @@ class DockerExecutor:
     ) -> AsyncIterator[str]:
         """Give log lines: from the file once it is kept, else from the engine. See `Executor.logs`."""
         path = self._log_path(replica_id)
-        if not path.exists():
+        if not is_there(path):
+            token = handle.token if handle else replica_id
+            whole = whole_below(await self._inspect(token) or {}) if tail is None else None
             try:
-                token = handle.token if handle else replica_id
-                async for line in live_lines(self._client, token, self._limits, tail=tail, follow=follow):
+                async for line in live_lines(
+                    self._client, token, self._limits, tail=tail, follow=follow, whole=whole
+                ):
                     yield line
                 return
             except DockerError as exc:
                 if exc.status != 404:
                     raise ExecutorUnavailable(f"docker: log of {replica_id}: {exc.message}") from exc
-        if not path.exists():
+        if not is_there(path):
             raise NotFound(
                 f"replica {replica_id}: no log: the engine has no such container, nor was one kept"
             )
