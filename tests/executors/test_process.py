@@ -384,7 +384,10 @@ def test_a_log_turns_over_at_a_line_end(tmp_path: Path) -> None:
     log = Log(str(tmp_path / "log"), 10)
     for piece in (b"one\ntwo\n", b"thr", b"ee\nfour\n"):
         log.write(piece)
-    assert [(tmp_path / name).read_bytes() for name in ("log.1", "log")] == [b"three\n", b"four\n"]
+    assert [(tmp_path / name).read_bytes() for name in ("log.1", "log")] == [
+        b"[scaler: 8 bytes of this log were cut]\nthree\n",
+        b"[scaler: 14 bytes of this log were cut]\nfour\n",
+    ]
 
 
 # settings and checks
