@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit contract integration e2e docs prepare fmt lint type contracts schema bench lock clean
+.PHONY: help demo up down test check unit contract integration e2e docs prepare fmt lint type contracts schema bench lock clean
 
 # Folders whose tests need brokers or an engine, whole programs, or the pages.
 INTEGRATION := tests/executors tests/infra tests/scalers tests/conformance
@@ -20,6 +20,19 @@ help:            ## list the targets
 
 demo: .venv/.ready  ## flood a queue with 50 messages and watch executions drain it
 	$(BIN)/scaler demo
+
+# The compose project: compose/compose.yaml with its .env, and the stand-ins of images if they were built.
+COMPOSE := docker compose --file compose/compose.yaml $(patsubst %,--env-file %,$(wildcard compose/.env compose/standins/standins.env))
+
+up:              ## four brokers, a job on each, and the daemon, by docker compose
+	$(PYTHON) compose/check.py
+	$(COMPOSE) up --detach --wait --build
+
+down:            ## end all of it: what still runs, containers, network and volumes
+	-$(COMPOSE) stop scaler
+	-docker ps --all --quiet --filter label=io.scaler.instance --filter network=$${SCALER_NETWORK:-$${COMPOSE_PROJECT_NAME:-scaler}_default} \
+		| xargs -r docker rm --force --volumes
+	$(COMPOSE) --profile '*' down --volumes --remove-orphans
 
 test: check prepare  ## all checks, then all tests; REQUIRE=all fails for a service that cannot be had
 	$(BIN)/pytest

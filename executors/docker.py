@@ -105,6 +105,7 @@ class DockerExecutor:
                 raise self._refused(exc, spec) from None  # the cause may quote secrets
             if not is_started:
                 await self._start(container, spec)
+                self._watcher.has_started(container.id)
             return container.id
 
     async def _claim(self, spec: ReplicaSpec, config: dict[str, Any]) -> tuple[DockerContainer, bool]:
@@ -169,6 +170,7 @@ class DockerExecutor:
         """Keep the log, then delete the container and its unnamed volumes. See `Executor.remove`."""
         found = await self._inspect(handle.token)
         if found is None:
+            self._watcher.forget(handle.token)
             return
         replica_id = replica_of(found["Config"]["Labels"], self._context.instance)
         if replica_id is None:
@@ -178,6 +180,7 @@ class DockerExecutor:
             await self._delete(self._client.containers.container(handle.token))
         except DockerError as exc:
             raise ExecutorUnavailable(f"docker: removal of {replica_id}: {exc.message}") from exc
+        self._watcher.forget(handle.token)
 
     async def _keep_log(self, token: str, path: Path, whole: int | None) -> None:
         try:

@@ -43,6 +43,7 @@ ROUTES = (
     web.post(f"{_EXECUTIONS}/{{execution}}/{_STOP}", executions.stop_execution),
     web.get("/scaler/executions", history.list_history),
     web.get("/scaler/health", live.health),
+    web.post("/scaler/drain", live.drain),
     web.get("/scaler/inspection", live.inspection),
     web.get("/scaler/audit", audit.list_audit),
     web.get("/scaler/jobs", live.list_live),

@@ -124,6 +124,7 @@ def job_body(view: JobView) -> Body:
 
 def health_body(health: EngineHealth, *, version: str, now: datetime) -> Body:
     """Write how the engine is; lateness and uptime in seconds."""
+    drain = health.draining
     return {
         "ok": health.ok,
         "version": version,
@@ -134,6 +135,9 @@ def health_body(health: EngineHealth, *, version: str, now: datetime) -> Body:
         "latenessSeconds": {"p50": health.lateness_p50_s, "p99": health.lateness_p99_s},
         "ticks": health.ticks,
         "fileFaults": list(health.file_faults),
+        "draining": None
+        if drain is None
+        else {"by": drain.by, "at": time_text(drain.at), "unfinished": drain.unfinished},
     }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from scaler.api.address import socket_address, socket_path
+from scaler.api.address import socket_address, socket_path, standby_path
 from scaler.errors import ConfigError, DaemonUnreachable, ScalerError
 
 API_VERSION = "2025-07-01"
@@ -27,6 +27,8 @@ ARM_JOBS = (
 """The daemon answers to any subscription and group; the CLI always names these."""
 
 CONNECT_S = 5.0
+STANDBY_S = 1.0
+"""How long a standby may take to say that it is there."""
 ANSWER_S = 30.0
 """How long one answer may take; a log that is followed has no such limit."""
 
@@ -99,10 +101,26 @@ class Client:
         self._answer_s = answer_s
 
     def _unreachable(self, why: str) -> DaemonUnreachable:
+        standby = self._standby()
+        if standby is not None:
+            return DaemonUnreachable(f"no daemon answers in '{self._state_dir}' ({why}), but {standby}")
         return DaemonUnreachable(
             f"no daemon answers in '{self._state_dir}' ({why}); start one with "
             f"'scaler run PATH --state-dir {self._state_dir}', or name another by --state-dir"
         )
+
+    def _standby(self) -> str | None:
+        """Say whether a standby waits on the state directory."""
+        path = standby_path(self._state_dir)
+        connection = UnixConnection(path, connect_s=STANDBY_S, answer_s=STANDBY_S)
+        try:
+            connection.request("GET", "/")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException, ScalerError):
+            return None
+        finally:
+            connection.close()
+        return "a standby waits there and takes over when the former daemon is gone; try again in a moment"
 
     def _open(
         self, method: str, target: str, body: object, answer_s: float | None
@@ -209,6 +227,11 @@ class Client:
     def resume(self, job: str) -> Any:
         """Let a job start executions again; gives the job as an ARM resource."""
         return self._about_job(job, "POST", self._arm(job, "resume"))
+
+    def drain(self, timeout_s: int | None) -> Any:
+        """Let the daemon start nothing more and end when nothing runs; gives the health body."""
+        query = "" if timeout_s is None else f"?timeout={timeout_s}"
+        return self.fetch("POST", f"/scaler/drain{query}", accept=504)
 
     def executions(self, job: str | None, *, limit: int | None = None, **query: str) -> list[Any]:
         """List executions of a job or of all, newest first: all that fit the query, or the first `limit`."""

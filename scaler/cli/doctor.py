@@ -148,12 +148,12 @@ def check_state_dir(place: Path) -> Check:
         return Check(name="state directory", state="broken", message=text)
 
 
-def check_daemon() -> tuple[Check, dict[str, Any] | None]:
+def check_daemon(*, needed: bool = False) -> tuple[Check, dict[str, Any] | None]:
     """Check whether a daemon answers, and how it is; gives its health, if it told it."""
     try:
         health: dict[str, Any] = connect().health()
     except DaemonUnreachable as exc:
-        return Check(name="daemon", state="absent", message=str(exc)), None
+        return Check(name="daemon", state="broken" if needed else "absent", message=str(exc)), None
     except ScalerError as exc:
         return Check(name="daemon", state="broken", message=str(exc)), None
     sick = [f"executor {e['name']}: {e['message']}" for e in health["executors"] if not e["ok"]]
@@ -196,24 +196,33 @@ def _needs_engine(health: dict[str, Any] | None) -> bool:
     )
 
 
-@click.command(epilog="\b\nExamples:\n  scaler doctor\n  scaler doctor --state-dir /var/lib/scaler -o json\n")
+@click.command(
+    epilog="\b\nExamples:\n  scaler doctor\n"
+    "  scaler doctor --state-dir /var/lib/scaler -o json\n  scaler doctor --running\n"
+)
 @client_options
+@click.option(
+    "--running",
+    is_flag=True,
+    help="A health check: a daemon that doesn't answer is broken; no records are compared.",
+)
 @click.pass_context
-def doctor(ctx: click.Context) -> None:
+def doctor(ctx: click.Context, running: bool) -> None:
     """Check what the daemon needs on this machine.
 
     Looks at Python, packages and extras, the Docker engine (found as `docker` finds it), the state
     directory and the daemon. A daemon that runs compares its records with what its executors hold, and tells what
-    doesn't fit. Exit code 1 if something needed is broken; a daemon that doesn't run is not.
+    doesn't fit. Exit code 1 if something needed is broken; a daemon that doesn't run is not,
+    unless with --running.
     """
-    daemon, health = check_daemon()
+    daemon, health = check_daemon(needed=running)
     checks = [
         check_python(),
         check_packages(),
         *check_extras(),
         check_engine(needed=_needs_engine(health)),
         check_state_dir(state_dir()),
-        *([check_promises()] if health is not None else ()),
+        *([check_promises()] if health is not None and not running else ()),
         daemon,
     ]
     if wants_json():

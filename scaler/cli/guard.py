@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from scaler.docker_address import find_address
-from scaler.errors import ConfigError
+from scaler.errors import ConfigError, ExecutorUnavailable
 
 if TYPE_CHECKING:
     from scaler.guard.grants import MountGrant
 
 _READ_ONLY = ":ro"
+_CHECK_S = 10.0
 
 
 def _mode(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
@@ -43,6 +44,30 @@ def _mount(text: str) -> MountGrant:
             "at the same path"
         )
     return MountGrant(path=real, read_only=text.endswith(_READ_ONLY))
+
+
+def _ask(listen: Path) -> None:
+    """Ask a guard for a sign of life of the engine.
+
+    Raises:
+        ExecutorUnavailable: none came.
+    """
+    import http.client
+
+    from scaler.cli.client import UnixConnection
+
+    connection = UnixConnection(listen, connect_s=_CHECK_S, answer_s=_CHECK_S)
+    try:
+        connection.request("GET", "/_ping")
+        answer = connection.getresponse()
+        text = answer.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as exc:
+        raise ExecutorUnavailable(f"{listen}: no guard answers: {exc}") from exc
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise ExecutorUnavailable(f"{listen}: {text}")
+    click.echo("the engine answers")
 
 
 @click.command(
@@ -86,6 +111,9 @@ def _mount(text: str) -> MountGrant:
     help="A network that containers may join besides the default bridge; repeatable.",
 )
 @click.option(
+    "--check", is_flag=True, help="Ask the guard that listens there whether the engine answers; 1 if not."
+)
+@click.option(
     "--instance", metavar="ID", help="Let only this daemon's containers be touched.  [default: any daemon's]"
 )
 def guard(
@@ -94,6 +122,7 @@ def guard(
     mode: int,
     mounts: tuple[str, ...],
     networks: tuple[str, ...],
+    check: bool,
     instance: str | None,
 ) -> None:
     """Stand between a daemon and the Docker engine.
@@ -102,6 +131,9 @@ def guard(
     what a new container may have: nothing privileged, no namespace or device of the host, no added capability, no
     folder that is not granted. Everything else is refused with a reason. Logs to standard error; TERM ends it.
     """
+    if check:
+        _ask(listen)
+        return
     import asyncio
 
     from scaler.guard.grants import Grants

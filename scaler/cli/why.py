@@ -24,6 +24,7 @@ _OCCASIONS = {
     "Plan": "for a plan only",
     "Schedule": "by its schedule",
     "Suspend": "when it was suspended",
+    "Poison": "before a message was moved",
 }
 
 _REASONS = {
@@ -43,6 +44,7 @@ _REASONS = {
     "LaunchRate": "the daemon may begin no more executions at this moment",
     "TooLarge": "one execution is larger than a limit of the whole daemon",
     "Suspended": "the job is suspended",
+    "PoisonMoved": "a message whose executions fail was moved out of the way",
     "LaunchBackoff": "launches failed lately, and the next try waits a little",
 }
 
@@ -112,7 +114,7 @@ def _outcome(decision: dict[str, Any]) -> str:
 def sentences(decision: dict[str, Any], *, outcome: bool = True) -> Iterator[str]:
     """Explain one decision (as the API writes it), a sentence a line; with or without what was started."""
     yield from (rule_sentence(rule) for rule in decision["rules"])
-    if decision["occasion"] in ("Schedule", "Suspend"):
+    if decision["occasion"] in ("Schedule", "Suspend", "Poison"):
         message = str(decision["message"])
         yield f"{message[:1].upper()}{message[1:]}"
         return

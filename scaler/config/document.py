@@ -19,6 +19,7 @@ from scaler.ports.scaler import AnyScalerType
 from scaler.wire.base import parse_memory, read_number, read_text
 from scaler.wire.faults import Node, Path, WireFault, where
 from scaler.wire.job import JobReading, read_job
+from scaler.wire.poison import check_poison
 from scaler.wire.rules import check_rule, container_env
 from scaler.wire.shares import check_shares
 
@@ -172,6 +173,7 @@ def _rule_faults(root: Node, secrets: SecretsReading, context: LoadContext) -> l
         incomplete |= node["auth"].is_set and not isinstance(node["auth"].value, list)
         parameter = resolved[0].shares(resolved[1]) if resolved else None
         faults += check_shares(root, node, parameter) if parameter else ()
+        faults += check_poison(root, node, resolved) if resolved else ()
         for fault in found:
             if incomplete and not fault.at_key and fault.path != ("type",):
                 continue

@@ -63,6 +63,7 @@ class Fleet:
     """The executions that are not over yet."""
 
     ports: FleetPorts
+    _beginning: int = 0
     _runners: dict[str, Runner] = field(default_factory=dict)
     _secrets: dict[str, Mapping[str, Secret]] = field(default_factory=dict)
     _left: tuple[ExecutionState, ...] = ()
@@ -112,11 +113,16 @@ class Fleet:
         """
         self.ports.gate.redeem(room, states)
         begun = self.ports.spawn(self._begin(tuple(states), by), "engine/begin")
+        self._beginning += 1
+        begun.add_done_callback(self._has_begun)
         try:
             await asyncio.shield(begun)
         except asyncio.CancelledError:
             await asyncio.wait([begun])
             raise
+
+    def _has_begun(self, _begun: asyncio.Task[None]) -> None:
+        self._beginning -= 1
 
     async def _begin(self, states: tuple[ExecutionState, ...], by: str) -> None:
         await self.ports.store.begin(states, by=self.ports.audit.starts(states, by))
@@ -210,6 +216,10 @@ class Fleet:
 
     def __len__(self) -> int:
         return len(self._runners)
+
+    def unfinished(self) -> int:
+        """Count executions that have not ended or whose remains are not removed, those that begin now included."""
+        return len(self.ports.ledger.execution_ids() | self._runners.keys()) + self._beginning
 
     async def stop(self, job: str, execution_id: str, message: str, *, by: str) -> ExecutionState:
         """Ask an execution to stop, once it is recorded who asked; one that has ended is left as it is.

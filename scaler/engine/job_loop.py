@@ -19,6 +19,7 @@ from scaler.engine.faults import FaultLog
 from scaler.engine.ledger import Ledger
 from scaler.engine.limits import Limits
 from scaler.engine.pace import Pace
+from scaler.engine.poison import PoisonMover, PoisonPorts
 from scaler.engine.sources import RuleSource, SourcePorts
 from scaler.engine.ticker import Ticker
 from scaler.model.decision import Decision, Occasion
@@ -64,6 +65,7 @@ class LoopPorts:
     pace: Pace
     sources: SourcePorts
     notes: BreakerNotes
+    poison: PoisonPorts
     ask: Callable[[Job, int], Reservation]
     start: Callable[[Job, tuple[Share | None, ...], Decision, Reservation], Awaitable[None]]
     settle: Callable[[Job, EventTrigger], Awaitable[None]]
@@ -82,6 +84,7 @@ class JobLoop:
         self.next_poll: datetime | None = None
         self.breaker = breaker.CLOSED
         self._early: list[ExecutionState] | None = []
+        self._mover = PoisonMover(job, trigger, ports.poison)
         self._trigger = trigger
         self._ports = ports
         self._wake = asyncio.Event()
@@ -225,6 +228,8 @@ class JobLoop:
                 inputs = replace(inputs, cut=room.cut)
                 planned = decide(inputs)
             await self._carry_out(inputs, planned, room, read_s)
+        if planned.waiting and await self._mover.act(self.breaker):
+            self.reset_breaker()
 
     async def _carry_out(self, inputs: Inputs, planned: Plan, room: Reservation, read_s: float) -> None:
         """Record the decision, then start what it says."""

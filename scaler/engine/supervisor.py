@@ -19,6 +19,7 @@ from scaler.engine.budget import Budgets
 from scaler.engine.capacity import Gate
 from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
+from scaler.engine.drain import Drain
 from scaler.engine.faults import FaultLog
 from scaler.engine.fleet import Fleet, FleetPorts
 from scaler.engine.inspection import InspectionPorts, inspect
@@ -28,6 +29,7 @@ from scaler.engine.limits import Limits
 from scaler.engine.loops import AnyLoop, Loops, LoopsPorts
 from scaler.engine.origins import Origins
 from scaler.engine.pace import Pace
+from scaler.engine.poison import PoisonPorts
 from scaler.engine.schedule_loop import SchedulePorts
 from scaler.engine.sources import Resolve, SourcePorts
 from scaler.engine.starts import Check, Starts
@@ -84,6 +86,7 @@ class Supervisor:
         self._fleet = Fleet(self._fleet_ports())
         self._starts = Starts(self._fleet, self._gate, self._ledger, ports.store, ports.check)
         self._loops = Loops(self._loops_ports())
+        self._drain = Drain(ports.clock, self._loops, self._fleet, self.close)
         self._since: dict[tuple[str, str], tuple[str, datetime]] = {}
         self._late: deque[float] = deque(maxlen=10_000)
         self._ticks = 0
@@ -233,12 +236,20 @@ class Supervisor:
                 budgets=self._budgets,
             ),
             notes=self._notes,
+            poison=self._poison_ports(),
             ask=self._gate.ask,
             start=self._starts.by_event,
             settle=self._settle_origin,
             late=self._note_lateness,
             recorder=ports.recorder,
         )
+
+    def _poison_ports(self) -> PoisonPorts:
+        ports = self._ports
+        return PoisonPorts(
+            clock=ports.clock, store=ports.store, audit=self._audit, faults=self._faults,
+            sessions=ports.sessions, resolve=ports.resolve, timeout_s=ports.limits.poll_s,
+        )  # fmt: skip
 
     async def _settle_origin(self, job: Job, trigger: EventTrigger) -> None:
         self._ledger.count_from(job.name, await self._origins.since(job, trigger))
@@ -293,6 +304,8 @@ class Supervisor:
             raise Conflict(
                 f"job '{found.name}' is {suspended}; 'scaler job resume {found.name}' lets it start"
             )
+        if draining := self._drain.state():
+            raise Conflict(f"the daemon is being drained by {draining.by} and starts nothing more")
         return await self._starts.by_hand(found, template, by=by)
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
@@ -317,6 +330,13 @@ class Supervisor:
         """Let a job start executions again."""
         await self._loops.resume(job, by)
 
+    async def drain(self, *, by: str = SOMEBODY, timeout_s: float | None = None) -> None:
+        """Start nothing more, wait for what runs, then close."""
+        await self._recovered.wait()
+        if self._drain.begin(by):
+            await self._audit.record(AuditAction.DAEMON_DRAINED, by=by)
+            self._spawn(self._drain.finish(timeout_s), "engine/drain")
+
     def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
         """Give the log lines of an execution's replicas, one replica after the other."""
         return self._fleet.logs(job.lower(), execution_id, tail=tail, follow=follow)
@@ -333,6 +353,7 @@ class Supervisor:
             lateness_p99_s=p99,
             ticks=self._ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
+            draining=self._drain.state(),
         )
 
     async def inspect(self) -> Inspection:

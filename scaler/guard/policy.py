@@ -63,7 +63,7 @@ _ROUTES = (
     _route("GET", "/_ping", Subject.ENGINE),
     _route("HEAD", "/_ping", Subject.ENGINE),
     _route("GET", "/version", Subject.ENGINE),
-    _route("GET", "/events", Subject.EVENTS, "filters since until", long=True),
+    _route("GET", "/events", Subject.EVENTS, "filters since until stream", long=True),
     _route("GET", "/containers/json", Subject.LIST, "all filters limit size"),
     _route("POST", "/containers/create", Subject.CREATE, "name", body=True),
     _route("GET", "/containers/{name}/json", Subject.INSPECTION, "size"),

@@ -60,6 +60,11 @@ class Guard:
         self._ours: OrderedDict[str, None] = OrderedDict()
         self._refused: set[str] = set()
 
+    @property
+    def refused(self) -> frozenset[str]:
+        """Give what was refused, each text once."""
+        return frozenset(self._refused)
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Judge a request and pass it on, or say why not."""
         try:

@@ -39,8 +39,8 @@ class GuardOptions:
 
 
 @asynccontextmanager
-async def serve_guard(options: GuardOptions) -> AsyncIterator[None]:
-    """Guard an engine until the block is left.
+async def serve_guard(options: GuardOptions) -> AsyncIterator[Guard]:
+    """Guard an engine until the block is left; gives the guard, which tells what it refused.
 
     Raises:
         ConfigError: the engine's address or the socket's place cannot be used.
@@ -57,7 +57,7 @@ async def serve_guard(options: GuardOptions) -> AsyncIterator[None]:
             listener = await asyncio.to_thread(_listen, options.listen, options.mode)
             await web.SockSite(runner, listener, backlog=_BACKLOG).start()
             log.info("guard.listening", socket=str(options.listen), engine=options.engine)
-            yield
+            yield guard
         finally:
             await runner.cleanup()
             await asyncio.to_thread(options.listen.unlink, missing_ok=True)

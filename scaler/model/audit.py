@@ -34,6 +34,7 @@ class AuditAction(StrEnum):
     DAEMON_DRAINED = "daemon.drained"
     DAEMON_SUSPENDED = "daemon.suspended"
     DAEMON_RESUMED = "daemon.resumed"
+    MESSAGE_MOVED = "message.moved"
     HISTORY_PRUNED = "history.pruned"
 
 

@@ -19,6 +19,7 @@ class Occasion(StrEnum):
     SCHEDULE = "Schedule"
     ROOM = "Room"
     SUSPEND = "Suspend"
+    POISON = "Poison"
 
 
 class Reason(StrEnum):
@@ -41,6 +42,7 @@ class Reason(StrEnum):
     LAUNCH_RATE = "LaunchRate"
     TOO_LARGE = "TooLarge"
     SUSPENDED = "Suspended"
+    POISON_MOVED = "PoisonMoved"
 
 
 class Bound(StrEnum):

@@ -129,6 +129,19 @@ Trigger = ManualTrigger | ScheduleTrigger | EventTrigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Poison:
+    """When a message whose executions fail is moved out of the way, and to which queue.
+
+    Attributes:
+        move_after: failed rounds of the breaker, in a row.
+        to: name of the queue; None: where the broker puts dead letters.
+    """
+
+    move_after: int
+    to: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvVar:
     """One environment variable: a plain value, or the name of a secret of the job (never both)."""
 
@@ -205,6 +218,7 @@ class Job:
 
     `priority` and `weight` matter where jobs compete for the limits of the daemon: the higher priority first, among
     equals shares by weight.
+    `poison` None: messages are never touched.
     `document` is the job as the ARM resource writes it (camelCase, no secret values): JSON text, so
     that the API answers with exactly what was declared.
     """
@@ -221,6 +235,7 @@ class Job:
     generation: int = 1
     priority: int = 0
     weight: float = 1.0
+    poison: Poison | None = None
     document: str = "{}"
 
     def __post_init__(self) -> None:

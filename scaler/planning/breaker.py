@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from scaler.model.decision import Bound, Reason
+from scaler.model.job import Poison
 from scaler.planning.answer import Plan
 
 LONGEST_PAUSE = timedelta(seconds=300)
@@ -151,6 +152,17 @@ def brake(plan: Plan, breaker: Breaker, now: datetime) -> Plan:
         plan, launch=launch, bound=Bound.BREAKER, reason=reason, message=message, formula=formula,
         handed=plan.handed[:launch],
     )  # fmt: skip
+
+
+def explained_by(breaker: Breaker, poison: Poison | None) -> int | None:
+    """Give how often a message must have been delivered to be the cause of all failures; None: move nothing yet.
+
+    Every failed execution counts, whatever message it had. So nothing is moved that may be innocent: of an outage
+    that fails many messages, or of two poison messages, none explains all failures alone.
+    """
+    if poison is None or breaker.phase is not Phase.BACKING_OFF or breaker.round < poison.move_after:
+        return None
+    return max(breaker.bad, poison.move_after)
 
 
 def explain(breaker: Breaker, now: datetime) -> str:

@@ -54,6 +54,15 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draining:
+    """That the daemon starts nothing more: who asked and when, and how many executions it waits for."""
+
+    by: str
+    at: datetime
+    unfinished: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineHealth:
     """Whether the engine works: executors by name, and the lateness of ticks in seconds."""
 
@@ -64,6 +73,7 @@ class EngineHealth:
     lateness_p99_s: float
     ticks: int
     file_faults: tuple[str, ...]
+    draining: Draining | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +153,13 @@ class JobControl(Protocol):
 
         Raises:
             NotFound: no such job.
+        """
+        ...
+
+    async def drain(self, *, by: str = SOMEBODY, timeout_s: float | None = None) -> None:
+        """Start nothing more, wait for what runs (so long at most), then end; returns at once.
+
+        Executions that are left after the time run on, for the next daemon to adopt. A second call changes nothing.
         """
         ...
 

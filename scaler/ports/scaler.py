@@ -75,6 +75,44 @@ class ScalerContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A message that explains all failures: its id (never its body), how often it was delivered, where it goes."""
+
+    message_id: str
+    deliveries: int
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveOrder:
+    """What may be moved.
+
+    Attributes:
+        least: deliveries below which no message is touched.
+        to: name of the queue; None: where the broker puts dead letters.
+        before: awaited with the message once it is held, before it is moved: its record is kept first.
+    """
+
+    least: int
+    to: str | None
+    before: Callable[[Suspect], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoverType(Generic[M]):
+    """Moves a poison message out of a source.
+
+    Attributes:
+        refusal: why it cannot for these parameters and this target queue; None if it can.
+        move: moves the one message that was delivered at least so often and stands first; None if there is none, or
+            several. A message is in one of the two places at every moment. Raises PollError.
+    """
+
+    refusal: Callable[[M, str | None], str | None]
+    move: Callable[[M, ScalerContext, MoveOrder], Awaitable[Suspect | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScalerType(Generic[M]):
     """The plugin: a module constant `SCALER`.
 
@@ -89,6 +127,7 @@ class ScalerType(Generic[M]):
             rule has no other rule.
         entities: names of what is counted (queues, topics), without their host; empty if that cannot be told
             from the parameters, as with a pattern. An execution begun for others holds none of their messages.
+        mover: moves poison messages out of the source; None where it has no count of deliveries.
     """
 
     metadata: type[M]
@@ -99,6 +138,7 @@ class ScalerType(Generic[M]):
     check: Callable[[M, str | None], tuple[str, ...]] = field(default=lambda _meta, _identity: ())
     shares: Callable[[M], str | None] = field(default=lambda _meta: None)
     entities: Callable[[M], frozenset[str]] = field(default=lambda _meta: frozenset())
+    mover: MoverType[M] | None = None
 
 
 AnyScalerType = ScalerType[Any]

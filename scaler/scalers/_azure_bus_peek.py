@@ -217,16 +217,15 @@ def amqp_host(namespace: BusNamespace, admin_port: int | None) -> str:
 
 
 @asynccontextmanager
-async def open_peek(
-    namespace: BusNamespace, host: str, identity: str | None, now: Callable[[], datetime]
-) -> AsyncIterator[BusPeek]:
-    """Open a client; it connects at the first look.
+async def open_client(
+    namespace: BusNamespace, host: str, identity: str | None
+) -> AsyncIterator[ServiceBusClient]:
+    """Open a client; it connects when it is first used.
 
     Args:
         namespace: its credentials; not used beside an identity.
         host: host, and for an emulator port, of AMQP.
         identity: `system` or an id, or None to use the namespace's key or SAS.
-        now: the clock.
     """
     _hush()
     options: dict[str, Any] = {"retry_total": 0}
@@ -236,10 +235,20 @@ async def open_peek(
             client = ServiceBusClient(host, credential, **options)
         else:
             client = ServiceBusClient.from_connection_string(_connection_string(namespace, host), **options)
-        await stack.enter_async_context(client)
+        yield await stack.enter_async_context(client)
+
+
+@asynccontextmanager
+async def open_peek(
+    namespace: BusNamespace, host: str, identity: str | None, now: Callable[[], datetime]
+) -> AsyncIterator[BusPeek]:
+    """Open what looks into entities; it connects at the first look. `now` is the clock."""
+    async with open_client(namespace, host, identity) as client:
         peek = BusPeek(client, now)
-        stack.push_async_callback(peek.aclose)
-        yield peek
+        try:
+            yield peek
+        finally:
+            await peek.aclose()
 
 
 def _connection_string(namespace: BusNamespace, host: str) -> str:

@@ -178,7 +178,7 @@ class AmqpSession:
 
     async def _connect(self) -> _Link:
         context = await tls_context(self._address.tls, self._address.origin)
-        connection = _prepare(self._address, context)
+        connection = prepare_connection(self._address, context)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await connection.connect()
@@ -200,7 +200,7 @@ class AmqpSession:
             self._close_later(link.connection)
 
     def _close_later(self, connection: aiormq.Connection) -> None:
-        closing: Coroutine[None, None, None] = _close(connection)
+        closing: Coroutine[None, None, None] = close_connection(connection)
         task = asyncio.get_running_loop().create_task(closing, name="rabbitmq-close")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -244,7 +244,8 @@ class AmqpSession:
         return self._unreachable("the broker refused the vhost")
 
 
-def _prepare(address: Address, context: ssl.SSLContext | None) -> aiormq.Connection:
+def prepare_connection(address: Address, context: ssl.SSLContext | None) -> aiormq.Connection:
+    """Make a connection that is not open yet."""
     query = {"heartbeat": str(_HEARTBEAT_S)}
     if address.tls and address.tls.cert and not address.password:
         query["auth"] = "external"
@@ -276,7 +277,8 @@ def _is_cancelled_by_caller() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _close(connection: aiormq.Connection) -> None:
+async def close_connection(connection: aiormq.Connection) -> None:
+    """Close it, within a few seconds whatever the broker does."""
     try:
         async with asyncio.timeout(_CLOSE_S):
             await connection.close(ConnectionClosed(200, "closed by the scaler"))

@@ -17,9 +17,10 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from scaler.errors import PollError
 from scaler.model.sample import Sample
-from scaler.ports.scaler import NoteRequest, Scaler, ScalerContext, ScalerType
+from scaler.ports.scaler import MoveOrder, MoverType, NoteRequest, Scaler, ScalerContext, ScalerType, Suspect
 from scaler.scalers._azure_clouds import PUBLIC, QUEUE_SUFFIXES, host_suffix, read_cloud, read_suffix
 from scaler.scalers._azure_errors import Subject, azure_errors
+from scaler.scalers._azure_queue_move import SUFFIX, move_poison
 from scaler.scalers._azure_storage import StorageSession, open_storage
 from scaler.scalers._azure_strings import StorageAccount, read_storage
 from scaler.wire.metadata import KedaInt, SecretStr, Sources, TriggerMetadata
@@ -164,20 +165,44 @@ class AzureQueue:
 
 
 @asynccontextmanager
-async def open_scaler(meta: Metadata, context: ScalerContext) -> AsyncIterator[Scaler]:
-    """Open the rule on the connection that it shares with all rules of the same account and credentials."""
+async def _opened(
+    meta: Metadata, context: ScalerContext, rights: str
+) -> AsyncIterator[tuple[StorageSession, Subject]]:
+    """Give the connection that all rules of the same account and credentials share."""
     account = account_of(meta, context.identity)
     subject = Subject(
         name=f"queue '{meta.queue_name}' at {account.url}",
         missing="create it, or correct queueName",
-        rights=_rights(context.identity),
+        rights=rights,
         timeout_s=context.timeout_s,
     )
     key = ("azure-queue", account, context.identity)
     async with context.sessions.lease(
         key, lambda: open_storage(account, context.identity, context.timeout_s)
     ) as session:
+        yield session, subject
+
+
+@asynccontextmanager
+async def open_scaler(meta: Metadata, context: ScalerContext) -> AsyncIterator[Scaler]:
+    """Open the rule on the shared connection."""
+    async with _opened(meta, context, _rights(context.identity)) as (session, subject):
         yield AzureQueue(session, meta, subject, context.note_request)
+
+
+def refuse_move(meta: Metadata, to: str | None) -> str | None:
+    """Say why poison messages cannot be moved."""
+    if to == meta.queue_name:
+        return f"to is the queue itself ({to}); name another one, or leave it out for {to}{SUFFIX}"
+    return None
+
+
+async def move(meta: Metadata, context: ScalerContext, order: MoveOrder) -> Suspect | None:
+    """Move the poison message of the queue to another one."""
+    rights = "moving messages needs the permissions r, a, u and p, and c to make the other queue"
+    async with _opened(meta, context, rights) as (session, subject):
+        with azure_errors(subject):
+            return await move_poison(session, meta.queue_name, order, context.note_request)
 
 
 def _rights(identity: str | None) -> str:
@@ -208,4 +233,5 @@ SCALER = ScalerType(
     summary="Messages of an Azure Storage queue",
     entities=lambda meta: frozenset({meta.queue_name}),
     check=check,
+    mover=MoverType(refusal=refuse_move, move=move),
 )

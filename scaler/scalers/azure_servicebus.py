@@ -14,9 +14,11 @@ import re2  # type: ignore[import-untyped]
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from scaler.model.sample import Sample
-from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
+from scaler.ports.scaler import MoveOrder, MoverType, Scaler, ScalerContext, ScalerType, Suspect
 from scaler.scalers._azure_bus_admin import admin_host
 from scaler.scalers._azure_bus_entity import Ask, Counted, Entity, read_count
+from scaler.scalers._azure_bus_move import move_poison
+from scaler.scalers._azure_bus_peek import amqp_host, open_client
 from scaler.scalers._azure_bus_session import BusSession, Login, open_session
 from scaler.scalers._azure_clouds import PUBLIC, SERVICE_BUS_SUFFIXES, host_suffix, read_cloud, read_suffix
 from scaler.scalers._azure_errors import Subject, azure_errors
@@ -188,9 +190,7 @@ class AzureServiceBus:
         )
 
     async def _count_one(self) -> Counted:
-        meta = self._meta
-        name = (meta.queue_name if meta.topic_name is None else meta.subscription_name) or ""
-        return await self._session.one(Entity(name=name, topic=meta.topic_name), self._ask)
+        return await self._session.one(_one(self._meta), self._ask)
 
     async def _count_matches(self) -> Counted:
         meta = self._meta
@@ -214,18 +214,47 @@ def combine(counts: list[int], operation: str) -> int:
 @asynccontextmanager
 async def open_scaler(meta: Metadata, context: ScalerContext) -> AsyncIterator[Scaler]:
     """Open the rule on the connection that it shares with all rules of the same namespace and credentials."""
-    namespace = namespace_of(meta, context.identity)
-    login = Login(namespace=namespace, identity=context.identity, admin_port=meta.admin_port)
-    subject = Subject(
-        name=f"{_entity(meta)} at {login.host}",
-        missing="create it, or correct the names in the rule",
-        rights=_rights(context.identity),
-        timeout_s=context.timeout_s,
-    )
+    login, subject = _login(meta, context), _subject(meta, context)
     async with context.sessions.lease(
         ("azure-servicebus", login), lambda: open_session(login, context.timeout_s, context.now)
     ) as session:
         yield AzureServiceBus(session, meta, Ask(subject=subject, note=context.note_request))
+
+
+def _login(meta: Metadata, context: ScalerContext) -> Login:
+    namespace = namespace_of(meta, context.identity)
+    return Login(namespace=namespace, identity=context.identity, admin_port=meta.admin_port)
+
+
+def _subject(meta: Metadata, context: ScalerContext) -> Subject:
+    return Subject(
+        name=f"{_entity(meta)} at {_login(meta, context).host}",
+        missing="create it, or correct the names in the rule",
+        rights=_rights(context.identity),
+        timeout_s=context.timeout_s,
+    )
+
+
+def refuse_move(meta: Metadata, to: str | None) -> str | None:
+    """Say why poison messages cannot be moved."""
+    if meta.use_regex:
+        return "a rule with useRegex has several queues; make each one a job, or remove it"
+    if to is not None:
+        return "Service Bus moves messages to the dead-letter queue of their own queue or subscription; remove 'to'"
+    return None
+
+
+async def move(meta: Metadata, context: ScalerContext, order: MoveOrder) -> Suspect | None:
+    """Move the poison message into the dead-letter queue."""
+    login = _login(meta, context)
+    host = amqp_host(login.namespace, login.admin_port)
+    async with open_client(login.namespace, host, login.identity) as client:
+        return await move_poison(client, _one(meta), order, _subject(meta, context), context.now())
+
+
+def _one(meta: Metadata) -> Entity:
+    name = (meta.queue_name if meta.topic_name is None else meta.subscription_name) or ""
+    return Entity(name=name, topic=meta.topic_name)
 
 
 def _entity(meta: Metadata) -> str:
@@ -270,4 +299,5 @@ SCALER = ScalerType(
     summary="Active messages of an Azure Service Bus queue or subscription",
     entities=entities,
     check=check,
+    mover=MoverType(refusal=refuse_move, move=move),
 )

@@ -17,12 +17,13 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from scaler.errors import PollError
 from scaler.model.sample import Sample
-from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
+from scaler.ports.scaler import MoverType, Scaler, ScalerContext, ScalerType
 from scaler.scalers._http_auth import ClientCredentials, Credentials, WorkloadIdentity
 from scaler.scalers._rabbitmq_address import Address, parse_address
 from scaler.scalers._rabbitmq_amqp import AmqpSession, open_amqp
 from scaler.scalers._rabbitmq_counts import Mode, Operation, measure, merge
 from scaler.scalers._rabbitmq_http import Ask, Counted, Endpoint, HttpSession, Pattern, open_http
+from scaler.scalers._rabbitmq_move import move_poison, refuse_move
 from scaler.scalers._tls import Tls
 from scaler.wire.metadata import KedaBool, KedaFloat, KedaInt, Sources, TriggerMetadata
 
@@ -383,5 +384,9 @@ SCALER: Final = ScalerType(
     source=source,
     check=check,
     summary="messages of a RabbitMQ queue, by AMQP or the management API",
+    mover=MoverType(
+        refusal=lambda meta, to: refuse_move(meta.address, meta.queue_name, to),
+        move=lambda meta, _context, order: move_poison(meta.address, meta.queue_name, order),
+    ),
     entities=lambda meta: frozenset() if meta.use_regex else frozenset({meta.queue_name}),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import ClassVar
@@ -10,7 +11,7 @@ from typing import ClassVar
 from scaler.errors import PollError
 from scaler.model.replica import ReplicaSpec
 from scaler.model.sample import Sample
-from scaler.ports.scaler import Scaler, ScalerContext, ScalerType
+from scaler.ports.scaler import MoveOrder, MoverType, Scaler, ScalerContext, ScalerType, Suspect
 from scaler.wire.metadata import KedaInt, TriggerMetadata
 
 
@@ -20,6 +21,8 @@ class FakeQueue:
     Attributes:
         consumed: messages by how often they were acknowledged.
         empty: how many workers found no message.
+        deliveries: how often each message was handed to a worker.
+        dead: messages that were moved out of the way.
         fault: what polls raise, if not None.
         poll_delay_s: how long a poll takes; the figures are those at its start.
     """
@@ -28,6 +31,8 @@ class FakeQueue:
         self.waiting: list[str] = []
         self.taken: dict[str, str] = {}
         self.consumed: dict[str, int] = {}
+        self.deliveries: Counter[str] = Counter()
+        self.dead: list[str] = []
         self.empty = 0
         self.polls = 0
         self.fault: PollError | None = None
@@ -36,7 +41,7 @@ class FakeQueue:
 
     def publish(self, count: int) -> None:
         """Add messages."""
-        start = len(self.waiting) + len(self.taken) + len(self.consumed)
+        start = len(self.waiting) + len(self.taken) + len(self.consumed) + len(self.dead)
         self.waiting.extend(f"m{start + i}" for i in range(count))
 
     @property
@@ -68,6 +73,7 @@ class Worker:
             waited += 0.05
         message = queue.waiting.pop(0)
         queue.taken[message] = spec.replica_id
+        queue.deliveries[message] += 1
         try:
             await asyncio.sleep(self._work_s)
         except asyncio.CancelledError:
@@ -118,6 +124,20 @@ async def _open(metadata: FakeMetadata, context: ScalerContext) -> AsyncIterator
     yield FakeScaler(FakeScaler.queues[metadata.queue], metadata)
 
 
+async def _move(metadata: FakeMetadata, _context: ScalerContext, order: MoveOrder) -> Suspect | None:
+    queue = FakeScaler.queues[metadata.queue]
+    if queue.fault is not None:
+        raise queue.fault
+    found = [message for message in queue.waiting if queue.deliveries[message] >= order.least]
+    if len(found) != 1:
+        return None
+    suspect = Suspect(message_id=found[0], deliveries=queue.deliveries[found[0]], to="the dead ones")
+    await order.before(suspect)
+    queue.waiting.remove(found[0])
+    queue.dead.append(found[0])
+    return suspect
+
+
 SCALER = ScalerType(
     metadata=FakeMetadata,
     target=lambda meta: float(meta.length),
@@ -125,4 +145,5 @@ SCALER = ScalerType(
     source=lambda meta: f"fake://{meta.queue}",
     summary="A queue in memory, for tests.",
     entities=lambda meta: frozenset({meta.queue}),
+    mover=MoverType(refusal=lambda _meta, to: f"no queue {to}" if to else None, move=_move),
 )

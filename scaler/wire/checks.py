@@ -61,7 +61,11 @@ def _check_trigger(config: Node, extension: Node, names: frozenset[str]) -> Iter
     if kind == TriggerType.EVENT:
         yield from _check_scale(own["scale"], names)
     yield from check_schedule(extension["schedule"])
-    sections = {"scalingStrategy": TriggerType.EVENT, "schedule": TriggerType.SCHEDULE}
+    sections = {
+        "scalingStrategy": TriggerType.EVENT,
+        "poison": TriggerType.EVENT,
+        "schedule": TriggerType.SCHEDULE,
+    }
     for key, wanted in sections.items():
         if kind != wanted and extension[key].is_set:
             yield extension[key].fault(f"does not go with triggerType {kind}; remove it", at_key=True)

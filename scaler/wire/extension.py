@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from scaler.model.job import Combine, DockerOptions, ProcessOptions, Strategy, StrategyName
+from scaler.model.job import Combine, DockerOptions, Poison, ProcessOptions, Strategy, StrategyName
 from scaler.wire.base import (
     Count,
     Flag,
@@ -100,6 +100,19 @@ class SecretSourceWire(WireModel):
     """File that holds it, relative to the job file; one line end at its end is cut."""
 
 
+class PoisonWire(WireModel):
+    """When a message whose executions always fail is moved out of the way."""
+
+    move_after: Positive = 5
+    """Failed rounds in a row, each after a longer pause, after which the message is moved."""
+    to: Word | None = None
+    """Queue that it is moved to; what can be left out depends on the scaler's type."""
+
+    def to_model(self) -> Poison:
+        """Give the section as the model has it."""
+        return Poison(move_after=self.move_after, to=self.to)
+
+
 class ExtensionWire(WireModel):
     """`x-scaler`: what the service has no word for."""
 
@@ -115,6 +128,8 @@ class ExtensionWire(WireModel):
     """Only with `triggerType: Schedule`."""
     refill: Flag = True
     """Whether an ended execution is replaced at once, without waiting for the next reading. Event jobs only."""
+    poison: PoisonWire | None = None
+    """Moves a message whose executions always fail; without it, messages are never touched. Event jobs only."""
     priority: Count | None = None
     """Where jobs compete for `limits.global` of the daemon: the higher number comes first; 0 when left out."""
     weight: Weight | None = None

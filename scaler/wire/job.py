@@ -128,6 +128,7 @@ class JobWire(WireModel):
             secrets=dict(secrets),
             priority=own.priority or 0,
             weight=own.weight or 1.0,
+            poison=own.poison.to_model() if own.poison else None,
             document=document_text(self, template, tuple(secrets)),
         )
 

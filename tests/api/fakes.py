@@ -28,7 +28,7 @@ from scaler.model.names import manual_execution_name
 from scaler.model.replica import Health, Replica, ReplicaStatus
 from scaler.model.suspension import Suspension
 from scaler.planning.invariants import Violation
-from scaler.ports.control import SOMEBODY, Condition, EngineHealth, Inspection, JobView
+from scaler.ports.control import SOMEBODY, Condition, Draining, EngineHealth, Inspection, JobView
 from scaler.ports.store import Page
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -212,6 +212,8 @@ class FakeControl:
     stopped: list[str] = field(default_factory=list)
     resets: list[str] = field(default_factory=list)
     callers: list[str] = field(default_factory=list)
+    draining: Draining | None = None
+    drain_timeout_s: float | None = None
     lines: list[str] = field(default_factory=lambda: ["one", "two", "three"])
     follow_until: asyncio.Event = field(default_factory=asyncio.Event)
     log_error: Exception | None = None
@@ -274,6 +276,13 @@ class FakeControl:
             raise self.error
         return Inspection(violations=self.violations, executions=3, decisions=5, silent=self.silent)
 
+    async def drain(self, *, by: str = SOMEBODY, timeout_s: float | None = None) -> None:
+        self.callers.append(by)
+        if self.error is not None:
+            raise self.error
+        self.draining = self.draining or Draining(by=by, at=NOW, unfinished=len(self.store.states))
+        self.drain_timeout_s = timeout_s
+
     async def health(self) -> EngineHealth:
         return EngineHealth(
             ok=self.ok,
@@ -283,6 +292,7 @@ class FakeControl:
             lateness_p99_s=0.01,
             ticks=7,
             file_faults=self.file_faults,
+            draining=self.draining,
         )
 
     async def logs(

@@ -33,6 +33,7 @@ async def test_health_tells_by_its_status_too(
         "latenessSeconds": {"p50": 0.001, "p99": 0.01},
         "ticks": 7,
         "fileFaults": [],
+        "draining": None,
     }
 
 

@@ -30,6 +30,7 @@ def _poisoned(
             return await healthy(spec)
         message = queue.waiting.pop(0)
         queue.taken[message] = spec.replica_id
+        queue.deliveries[message] += 1
         await asyncio.sleep(work_s)
         del queue.taken[message]
         queue.waiting.insert(0, message)

@@ -22,7 +22,7 @@ from scaler.model.execution import ExecutionStatus
 from scaler.model.job import Job, ScheduleTrigger
 from scaler.model.replica import ReplicaSpec
 from scaler.testing.fake_queue import FakeQueue, FakeScaler
-from tests.engine.world import World, event_job, in_virtual_time, manual_job
+from tests.engine.world import Pulse, World, event_job, in_virtual_time, manual_job
 
 
 class Town(World):
@@ -271,6 +271,50 @@ def test_after_a_restart_with_a_lower_cap_what_runs_goes_on_and_nothing_begins_b
         assert town.executor.peak == 2
 
     in_virtual_time(story)
+
+
+def _flood_killed_at(at: int, *, after: bool) -> int:
+    """Kill the engine at a call, go on with a lower cap; give how many calls there were.
+
+    Nothing begins above the cap of the time, and each message is worked on once.
+    """
+    calls = 0
+
+    async def story() -> None:
+        nonlocal calls
+        town, pulse = Town(GlobalLimits(executions=3), "a", "b"), Pulse(at, after=after)
+        cap, work, above = 3, town.executor.behaviour, []
+
+        async def counted(spec: ReplicaSpec) -> int:
+            if town.executor.live > cap:
+                above.append(spec.replica_id)
+            return await work(spec)
+
+        town.executor.behaviour = counted
+        for queue in town.queues.values():
+            queue.publish(4)
+        async with town.engine(*town.jobs(interval_s=5), pulse=pulse):
+            await town.until(town.done, limit_s=120, pulse=pulse)
+        await asyncio.sleep(0.4)  # a launch that was under way in the executor is through
+        cap = 1
+        town.limits = Limits(overall=GlobalLimits(executions=cap))
+        async with town.engine(*town.jobs(interval_s=5)):
+            assert await town.until(town.done, limit_s=200), f"killed at {at}, after={after}"
+        assert above == [], f"killed at {at}, after={after}"
+        for queue in town.queues.values():
+            assert set(queue.consumed.values()) == {1}
+        calls = pulse.calls
+
+    in_virtual_time(story)
+    return calls
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_step_and_started_with_a_lower_cap_nothing_begins_above_it(after: bool) -> None:
+    total = _flood_killed_at(0, after=after)
+    assert total > 60
+    for at in range(1, total + 1, 2):
+        _flood_killed_at(at, after=after)
 
 
 def _calls(name: str, holder: str) -> list[str]:

@@ -199,7 +199,7 @@ def test_the_end_is_read_from_the_state(state: dict[str, Any], ended: ReplicaExi
 
 
 @pytest.mark.parametrize(
-    ("state", "after_outage", "reason", "fault"),
+    ("state", "unwatched", "reason", "fault"),
     [
         ({"ExitCode": 137}, True, "EngineLost", Fault.INFRA),
         ({"ExitCode": 143}, True, "EngineLost", Fault.INFRA),
@@ -215,9 +215,9 @@ def test_the_end_is_read_from_the_state(state: dict[str, Any], ended: ReplicaExi
     ],
 )
 def test_the_engines_trouble_and_a_removal_are_told_from_the_apps_end(
-    state: dict[str, Any], reason: str, fault: Fault | None, *, after_outage: bool
+    state: dict[str, Any], reason: str, fault: Fault | None, *, unwatched: bool
 ) -> None:
-    ended = exit_of(described(**state), after_outage=after_outage)
+    ended = exit_of(described(**state), unwatched=unwatched)
     assert ended is not None
     assert (ended.code, ended.reason, ended.fault) == (state["ExitCode"], reason, fault)
 

@@ -118,6 +118,30 @@ async def test_a_removal_by_somebody_else_ends_the_wait(executor: Executor, work
     assert (waiting.result().reason, waiting.result().fault) == ("RemovedFromOutside", Fault.INFRA)
 
 
+async def test_a_kill_is_told_as_such_if_we_looked_on_and_as_not_known_whose_if_nobody_did(
+    context: ExecutorContext, docker_engine: Engine, worker_image: str
+) -> None:
+    settings = {"host": docker_engine.url}
+    async with open_docker(settings, context, limits=QUICK) as first:
+        watched, unwatched = [
+            await soon(first.launch(spec(worker_image, "exec sleep 600"))) for _ in range(2)
+        ]
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(soon(first.wait(watched)))
+            with docker_engine.client() as client:
+                await asyncio.to_thread(client.api.kill, watched.token)
+        seen = waiting.result()
+        again = await soon(first.wait(watched))
+    with docker_engine.client() as client:
+        await asyncio.to_thread(client.api.kill, unwatched.token)
+    async with open_docker(settings, context, limits=QUICK) as second:
+        unseen = await soon(second.wait(unwatched))
+        await sweep(second)
+    assert (seen.code, seen.reason, seen.fault) == (137, "Signaled", None)
+    assert again == seen
+    assert (unseen.code, unseen.reason, unseen.fault) == (137, "EngineLost", Fault.INFRA)
+
+
 async def test_a_log_is_kept_byte_by_byte_in_order(
     executor: Executor, context: ExecutorContext, worker_image: str
 ) -> None:

@@ -19,6 +19,7 @@ import pytest
 from executors.docker import open_docker
 from scaler.errors import LaunchError
 from scaler.guard.grants import Grants
+from scaler.guard.proxy import Guard
 from scaler.guard.serve import GuardOptions, serve_guard
 from scaler.model.replica import ReplicaSpec
 from scaler.ports.executor import Executor, ExecutorContext
@@ -28,13 +29,14 @@ from tests.infra.engine import Engine
 
 
 @asynccontextmanager
-async def guarded(engine: Engine, **grants: Any) -> AsyncIterator[str]:
-    """Run a guard before an engine; give the path of its socket."""
+async def guarded(engine: Engine, **grants: Any) -> AsyncIterator[tuple[Path, Guard]]:
+    """Run a guard before an engine; give its socket, and itself."""
     folder = Path(tempfile.mkdtemp(prefix="scaler-guard-"))
     try:
         listen = folder / "guard.sock"
-        async with serve_guard(GuardOptions(engine=engine.url, listen=listen, grants=Grants(**grants))):
-            yield str(listen)
+        options = GuardOptions(engine=engine.url, listen=listen, grants=Grants(**grants))
+        async with serve_guard(options) as guard:
+            yield listen, guard
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -48,10 +50,11 @@ class TestDockerExecutorThroughTheGuard(ExecutorContract):
     ) -> AsyncIterator[Executor]:
         self.image = worker_image
         async with (
-            guarded(docker_engine) as path,
+            guarded(docker_engine) as (path, guard),
             open_docker({"host": f"unix://{path}"}, context) as executor,
         ):
             yield executor
+            assert guard.refused == frozenset()  # events are hints: without them all would pass, only later
 
     def spec(self, command: list[str], *, instance: str = "contract") -> ReplicaSpec:
         return make_spec(command, image=self.image, instance=instance)
@@ -60,7 +63,7 @@ class TestDockerExecutorThroughTheGuard(ExecutorContract):
 class Caller:
     """Sends requests as they are, also those that no client library would."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
 
     async def ask(self, method: str, target: str, body: Any = None) -> tuple[int, str]:
@@ -80,7 +83,7 @@ class Caller:
 @pytest.fixture
 async def caller(docker_engine: Engine) -> AsyncIterator[Caller]:
     """Somebody who has the guard's socket and means no good."""
-    async with guarded(docker_engine) as path:
+    async with guarded(docker_engine) as (path, _):
         yield Caller(path)
 
 
@@ -187,7 +190,7 @@ async def test_the_daemon_is_told_what_would_allow_it(
     spec = make_spec(["true"], image=worker_image)
     settings: dict[str, Any] = {"allowedMounts": [str(tmp_path)]}
     async with (
-        guarded(docker_engine) as path,
+        guarded(docker_engine) as (path, _),
         open_docker({"host": f"unix://{path}", **settings}, context) as one,
     ):
         mounting = replace(spec, docker=replace(spec.docker, mounts=(f"{tmp_path}:/data",)))
@@ -197,6 +200,9 @@ async def test_the_daemon_is_told_what_would_allow_it(
 
 async def test_an_engine_that_is_down_is_no_refusal(tmp_path: Path) -> None:
     gone = Engine(f"unix://{tmp_path}/no-engine.sock")
-    async with guarded(gone) as path, aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as session:
+    async with (
+        guarded(gone) as (path, _),
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
+    ):
         async with session.get("http://engine/version") as answer:
             assert (answer.status, "does not answer" in (await answer.json())["message"]) == (503, True)

@@ -18,7 +18,7 @@ ID = "0" * 64
     [
         ("GET", "/_ping", "/_ping"),
         ("GET", "/version", "/version"),
-        ("GET", "/v1.41/events?filters=%7B%7D", "/v1.41/events?filters=%7B%7D"),
+        ("GET", "/v1.41/events?filters=%7B%7D&stream=1", "/v1.41/events?filters=%7B%7D&stream=1"),
         ("GET", "/v1.47/containers/json?all=1", "/v1.47/containers/json?all=1"),
         ("POST", "/v1.41/containers/create?name=orders-1", "/v1.41/containers/create?name=orders-1"),
         ("POST", f"/v1.41/containers/{ID}/start", f"/v1.41/containers/{ID}/start"),

@@ -38,11 +38,14 @@ def test_it_listens_for_its_group_and_ends_in_order(folder: Path) -> None:
             assert listen.is_socket()
             assert process.stderr is not None
             assert "guard.listening" in process.stderr.readline()  # TERM is heeded from before here on
+            asked = run_cli("guard", "--listen", str(listen), "--check")
+            assert (asked.exit_code, "does not answer" in asked.stderr) == (1, True)
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
         finally:
             process.kill()
     assert not listen.exists()
+    assert "no guard answers" in run_cli("guard", "--listen", str(listen), "--check").stderr
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.infra.choose import Broken
 from tests.infra.engine import Engine
 from tests.infra.install import debian_package, run
 from tests.infra.official import registry_has
-from tests.infra.paths import DOCKERFILES, WORKER_SCRIPTS, locked
+from tests.infra.paths import DOCKERFILES, STANDINS, WORKER_SCRIPTS, locked
 
 BASE = "debian:bookworm-slim"
 PYTHON = "python:3.11-slim"
@@ -50,7 +50,7 @@ def worker_image(engine: Engine) -> str:
     with locked("images"), engine.client(timeout_s=300) as client:
         if not _is_there(client, tag):
             _python(engine, client)
-            _build(client, tag, "worker", {"REQUIREMENTS": requirements}, {})
+            _build(client, tag, DOCKERFILES / "worker.Dockerfile", {"REQUIREMENTS": requirements}, {})
     return tag
 
 
@@ -87,7 +87,7 @@ def _base(engine: Engine, client: docker.DockerClient) -> None:
 def _python(engine: Engine, client: docker.DockerClient) -> None:
     def build() -> None:
         _base(engine, client)
-        _build(client, PYTHON, "python", {}, {"standin": "true"})
+        _build(client, PYTHON, STANDINS / "python.Dockerfile", {}, {"standin": "true"})
 
     _ensure(engine, client, PYTHON, build)
 
@@ -108,17 +108,17 @@ def _import_base(client: docker.DockerClient) -> None:
     changes += ['CMD ["bash"]', "LABEL standin=true"]
     with tempfile.TemporaryDirectory(prefix="scaler-base-") as folder:
         archive = Path(folder) / "base.tar"
-        run(["sh", str(DOCKERFILES / "base.sh"), str(archive)], timeout_s=300)
+        run(["sh", str(STANDINS / "base.sh"), str(archive)], timeout_s=300)
         repository, _, tag = BASE.partition(":")
         client.api.import_image_from_file(str(archive), repository=repository, tag=tag, changes=changes)
 
 
 def _build(
-    client: docker.DockerClient, tag: str, recipe: str, args: dict[str, str], labels: dict[str, str]
+    client: docker.DockerClient, tag: str, recipe: Path, args: dict[str, str], labels: dict[str, str]
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="scaler-build-") as folder:
         context = Path(folder)
-        shutil.copy(DOCKERFILES / f"{recipe}.Dockerfile", context / "Dockerfile")
+        shutil.copy(recipe, context / "Dockerfile")
         for script in WORKER_SCRIPTS.glob("*.py"):
             shutil.copy(script, context)
         try:

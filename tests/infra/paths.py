@@ -11,6 +11,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKER_SCRIPTS = Path(__file__).resolve().parent / "worker"
 DOCKERFILES = Path(__file__).resolve().parent / "docker"
+COMPOSE = REPOSITORY / "compose"
+STANDINS = COMPOSE / "standins"
 
 
 def cache_dir() -> Path:

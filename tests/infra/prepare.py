@@ -15,6 +15,7 @@ import pytest
 
 from tests.infra import images, install
 from tests.infra.choose import Broken, Unavailable
+from tests.infra.compose import docker_config, standins
 from tests.infra.engine import docker_engine
 from tests.infra.kafka_install import kafka_home
 from tests.infra.rabbitmq import SERVER
@@ -40,6 +41,12 @@ def kafka() -> None:
     kafka_home()
 
 
+def compose() -> None:
+    """Get docker compose, and build stand-ins of the images that its project names."""
+    docker_config()
+    standins(docker_engine())
+
+
 def timed(step: Callable[[], None]) -> bool:
     """Run one step, print its time or the reason of its failure; tell whether it went well."""
     started = time.monotonic()
@@ -55,7 +62,7 @@ def timed(step: Callable[[], None]) -> bool:
 def main() -> int:
     """Run all steps; the exit code is 1 if any failed."""
     with ThreadPoolExecutor() as pool:
-        return 0 if all(list(pool.map(timed, (engine_and_images, rabbitmq, azurite, kafka)))) else 1
+        return 0 if all(list(pool.map(timed, (engine_and_images, rabbitmq, azurite, kafka, compose)))) else 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""The compose project on a real engine, from `make up` to `make down`, as the README tells it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.infra.choose import Unavailable, absent
+from tests.infra.compose import Project, project
+from tests.infra.engine import Engine
+from tests.infra.process import wait_until
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.fixture(scope="module")
+def stack(docker_engine: Engine) -> Iterator[Project]:
+    """The project, up."""
+    if not docker_engine.url.startswith("unix://"):
+        absent("docker", "the compose project needs the engine's unix socket")
+    try:
+        with project(docker_engine) as made:
+            made.make("up")
+            yield made
+    except Unavailable as exc:
+        absent("docker", f"compose: {exc}")
+
+
+def ready(stack: Project) -> dict[str, str]:
+    """Give the column READY of each job."""
+    rows = (line.split() for line in stack.scaler("job", "list").splitlines()[1:])
+    return {row[0]: row[2] for row in rows if len(row) > 2}
+
+
+def test_all_services_come_up_healthy_and_every_job_can_read_its_broker(stack: Project) -> None:
+    wanted = dict.fromkeys(("azure-queue", "hello", "kafka", "rabbitmq", "servicebus"), "True")
+    wait_until(lambda: ready(stack) == wanted, timeout_s=120, what="all jobs ready", interval_s=1)
+    assert '"state": "broken"' not in stack.scaler("doctor", "--running", "-o", "json")
+
+
+def test_the_daemon_has_no_socket_but_the_guards_and_no_rights(stack: Project) -> None:
+    with_socket = stack.compose(
+        "exec", "-T", "scaler", "sh", "-c", "id -u; ls /var/run/docker.sock; touch /opt/x; true"
+    ).lower()
+    assert with_socket.splitlines()[0] == "10001"
+    assert "no such file" in with_socket
+    assert "read-only file system" in with_socket
+    assert "guard.refused" not in stack.compose("logs", "guard")
+
+
+def test_a_job_by_hand_runs_through_the_guard_and_leaves_nothing(stack: Project) -> None:
+    assert "Succeeded" in stack.scaler("job", "start", "hello", "--wait")
+    log = stack.scaler("execution", "list", "hello", "-o", "json")
+    name = json.loads(log)[0]["name"]
+    assert "hello from" in stack.scaler("execution", "logs", "hello", name)
+
+
+def test_down_leaves_nothing(stack: Project) -> None:
+    stack.make("down")
+    assert stack.left() == []
