@@ -27,7 +27,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 DRAIN_S = 2.0  # how long to read what is left in the pipe, once everything that could write is dead
-RECORD_TRIES = 60  # one a second: a disk that is full for a minute does not cost an exit code
+RECORD_TRIES = 3600  # one a second: a disk that is full for an hour does not cost an exit code
 CPU_GRACE_S = 5  # between SIGXCPU, which a program may handle, and SIGKILL
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36

@@ -25,10 +25,10 @@ from typing import Any
 
 from executors._logfile import read_log
 from executors._logparts import compress, is_there
+from executors._process_check import check, notes
 from executors._process_records import Records
 from executors._process_words import exit_of, lost, start_error
 from scaler.errors import ConfigError, ExecutorUnavailable, LaunchError, NotFound
-from scaler.model.job import Job
 from scaler.model.replica import Health, OwnedReplica, ReplicaExit, ReplicaHandle, ReplicaSpec
 from scaler.ports.executor import ExecutorContext, ExecutorType
 
@@ -84,6 +84,12 @@ class ProcessExecutor:
         """Start a replica, or find it started. See the port."""
         if not _REPLICA_ID.fullmatch(spec.replica_id):
             raise LaunchError(f"replica id {spec.replica_id!r}: not usable as a name of a folder")
+        if spec.pod is not None:
+            raise LaunchError(
+                f"job {spec.job}: the process executor runs one plain process a replica: no further containers, "
+                "volumes or probes",
+                reason="NotSupported",
+            )
         if not spec.command + spec.args:
             raise LaunchError(f"job {spec.job}: no command; give one", reason="CommandNotFound")
         try:
@@ -334,18 +340,11 @@ async def open_executor(
         executor.close()
 
 
-def check(job: Job, settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Find what this executor could not run: there is no image to take a command from."""
-    container = job.template.container
-    if container.command or container.args:
-        return ()
-    return (("properties.template.containers[0].command", "the process executor needs a command; give one"),)
-
-
 EXECUTOR = ExecutorType(
     open=open_executor,
     summary="local processes, each under a small shim that outlives the daemon",
     needs_image=False,
     settings=_SETTINGS,
     check=check,
+    notes=notes,
 )

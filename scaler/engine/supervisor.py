@@ -267,6 +267,7 @@ class Supervisor:
             ask=self._gate.ask,
             fire=self._starts.fire,
             stop_all=self._starts.stop_scheduled,
+            recorder=self._ports.recorder,
         )
 
     # --- JobControl -----------------------------------------------------------------------------------
