@@ -357,6 +357,7 @@ class Supervisor:
             ticks=self._ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
             draining=self._drain.state(),
+            usage=self._gate.usage(),
         )
 
     async def inspect(self) -> Inspection:
