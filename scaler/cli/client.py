@@ -252,6 +252,10 @@ class Client:
         """Ask one execution to stop."""
         return self._about_job(job, "POST", self._arm(job, "executions", execution, "stop"))
 
+    def stop_all(self, job: str) -> list[Any]:
+        """Ask all executions of a job to stop that have not ended; gives them."""
+        return list(self._about_job(job, "POST", self._arm(job, "stop"))["value"])
+
     def decisions(self, job: str, limit: int) -> list[Any]:
         """List a job's latest decisions, newest first."""
         target = f"/scaler/jobs/{_segment(job)}/decisions?limit={limit}"

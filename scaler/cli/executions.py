@@ -135,24 +135,31 @@ def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-@click.command(epilog="\b\nExamples:\n  scaler execution stop orders orders-br3gnpe\n")
+@click.command(
+    epilog="\b\nExamples:\n  scaler execution stop orders orders-br3gnpe\n  scaler execution stop orders --all\n"
+)
 @client_options
 @click.argument("job", shell_complete=complete_job)
-@click.argument("execution")
-def stop(job: str, execution: str) -> None:
-    """Ask EXECUTION of JOB to stop; one that has ended is left as it is.
+@click.argument("execution", required=False)
+@click.option("--all", "is_all", is_flag=True, help="All of the job that have not ended.")
+def stop(job: str, execution: str | None, is_all: bool) -> None:
+    """Ask EXECUTION of JOB to stop, or all of them; one that has ended is left as it is.
 
-    Doesn't wait: its replicas get the time that the daemon grants for ending.
+    Doesn't wait: its replicas get the time that the daemon grants for ending. An event job goes on with what its
+    queue holds: 'scaler job suspend' first keeps it from that.
     """
-    item = connect().stop(job, execution)
+    if (execution is None) != is_all:
+        raise click.UsageError("name an execution, or give --all")
+    items = [connect().stop(job, execution)] if execution is not None else connect().stop_all(job)
     if wants_json():
-        render.print_json(item)
+        render.print_json(items if is_all else items[0])
         return
-    status = item["properties"]["status"]
-    if status in ("Succeeded", "Failed", "Stopped", "Unknown"):
-        click.echo(f"{item['name']}: already {status}")
-    else:
-        click.echo(f"{item['name']}: stop requested")
+    for item in items:
+        status = item["properties"]["status"]
+        is_over = status in ("Succeeded", "Failed", "Stopped", "Unknown")
+        click.echo(f"{item['name']}: {f'already {status}' if is_over else 'stop requested'}")
+    if not items:
+        click.echo("Nothing runs.")
 
 
 @click.command(
