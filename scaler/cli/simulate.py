@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scaler.cli import render
+from scaler.cli.files import SETTINGS
 from scaler.cli.options import output_option, wants_json
 
 if TYPE_CHECKING:
@@ -114,6 +116,14 @@ Exit codes: 0 done, 1 --verify found differences, 2 wrong use or file.
     "--from", "begin", metavar="TIME", help="The first moment, for schedules, as 2026-01-01T00:00:00Z."
 )
 @click.option(
+    "--down",
+    "outages",
+    multiple=True,
+    metavar="FROM-UNTIL",
+    help="The daemon is down meanwhile, as 2h-2h5m; what runs goes on and is adopted. Repeatable.",
+)
+@SETTINGS
+@click.option(
     "--seed", type=int, default=1, metavar="N", help="Another one draws other chances.  [default: 1]"
 )
 @click.pass_context
@@ -187,6 +197,8 @@ def _options(given: dict[str, Any]) -> SimulateOptions:
         price=Price(cpu_second=cpu or 0.0, gib_second=memory or 0.0) if priced else None,
         seed=given["seed"],
         begin=maybe(_read_moment, "begin"),
+        settings=given["settings"],
+        outages=_read_outages(given["outages"]),
     )
 
 
@@ -198,6 +210,22 @@ def _read_span_above_0(text: str, what: str) -> float:
     if not 0 < seconds <= 366 * 86_400:
         raise ConfigError(f"{what}: got '{text}'; write a time above 0 and up to 366d")
     return seconds
+
+
+def _read_outages(texts: Sequence[str]) -> tuple[tuple[float, float], ...]:
+    from scaler.errors import ConfigError
+    from scaler.simulation.chance import read_span
+
+    found: list[tuple[float, float]] = []
+    for text in texts:
+        begin, dash, end = text.partition("-")
+        what = f"--down {text}"
+        if not dash or read_span(end, what) <= read_span(begin, what):
+            raise ConfigError(f"{what}: write two times after the beginning, such as 2h-2h5m or 30s-90s")
+        found.append((read_span(begin, what), read_span(end, what)))
+    if any(one[1] > other[0] for one, other in pairwise(sorted(found))):
+        raise ConfigError("--down: the times overlap; write each outage once")
+    return tuple(sorted(found))
 
 
 def _read_moment(text: str, _what: str) -> datetime:

@@ -13,7 +13,7 @@ from scaler.model.execution import Cause, ExecutionStatus
 from scaler.model.sample import Sample
 from scaler.planning.plan import RuleReading
 from scaler.simulation.chance import UNITS, Spans, dice, read_span
-from scaler.trace.lines import Arrival, Decided, Ended
+from scaler.trace.lines import Arrival, Decided, Due, Ended, Entry
 from scaler.trace.read import Trace
 
 Arrivals = Sequence[tuple[float, int]]
@@ -144,7 +144,7 @@ def told_by(trace: Trace) -> Told:
             found[entry.job, entry.rule].append(((entry.at - begin).total_seconds(), entry.count))
         elif isinstance(entry, Ended):
             ends[entry.job].append(entry)
-        else:
+        elif isinstance(entry, Decided):
             for item in entry.inputs.readings:
                 seen[entry.inputs.job, item.rule.name].append((entry.inputs.at, item))
     for (job, rule), readings in seen.items():
@@ -165,8 +165,8 @@ def told_by(trace: Trace) -> Told:
     )
 
 
-def _moments(entry: Decided | Ended | Arrival) -> tuple[datetime, ...]:
-    if isinstance(entry, Decided):
+def _moments(entry: Entry) -> tuple[datetime, ...]:
+    if isinstance(entry, Decided | Due):
         return (entry.inputs.at,)
     return (entry.at,) if isinstance(entry, Arrival) else (entry.created_at, entry.ended_at)
 
@@ -186,24 +186,30 @@ def _spans(
 def _between(
     readings: Sequence[tuple[datetime, RuleReading]], done: Sequence[datetime], begin: datetime
 ) -> list[tuple[float, int]]:
-    """Deduce arrivals of one rule from its readings, and from when executions succeeded."""
+    """Deduce arrivals of one rule from its readings, and from when executions succeeded.
+
+    A worker settles its message before its end is seen: what left the queue without an end is set against the next
+    ends.
+    """
     found: list[tuple[float, int]] = []
     before: datetime | None = None
-    known, ended = 0.0, 0
+    known, ahead, ended = 0.0, 0.0, 0
     for decided_at, item in readings:
         sample = item.reading
-        if not isinstance(sample, Sample):
+        at = (sample.as_of or decided_at) if isinstance(sample, Sample) else decided_at
+        if not isinstance(sample, Sample) or (before is not None and at < before):
             continue
-        at = sample.as_of or decided_at
+        gone = 0.0
         while ended < len(done) and done[ended] <= at:
-            known -= max(1.0, item.target)
+            gone += max(1.0, item.target)
             ended += 1
+        expected = max(0.0, known - max(0.0, gone - ahead))
         there = _there(item, sample)
-        new = round(there - max(0.0, known))
+        ahead = max(0.0, ahead - gone) + max(0.0, expected - there)
+        new = round(there - expected)
         if new > 0:
             found += _spread(before or at, at, new, begin)
-        if before is None or at >= before:
-            before, known = at, there
+        before, known = at, there
     return found
 
 

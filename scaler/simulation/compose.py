@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from scaler.bounds import engine_limits
 from scaler.config.load import load_paths
+from scaler.config.settings import load_settings
 from scaler.errors import ConfigError
 from scaler.model.job import EventTrigger, Job, ManualTrigger
 from scaler.observability.logs import configure_logs
@@ -40,6 +42,8 @@ class SimulateOptions:
         span_s: how long messages come in, seconds.
         work, start, failing: how long a message and a start take, and how many executions fail.
         begin: the first moment, for schedules.
+        settings: the daemon's settings file; its limits hold.
+        outages: from when until when the daemon is down, seconds.
     """
 
     paths: tuple[Path, ...]
@@ -58,6 +62,8 @@ class SimulateOptions:
     price: Price | None = None
     seed: int = 1
     begin: datetime | None = None
+    settings: Path | None = None
+    outages: tuple[tuple[float, float], ...] = ()
 
 
 def simulate_files(
@@ -69,9 +75,10 @@ def simulate_files(
         ConfigError: a file, the trace or an option is wrong; all faults of job files, one a line.
     """
     configure_logs(level="error", form="console")
+    settings = load_settings(options.settings, env=env)
     jobs = _load(options.paths, env)
     told = told_by(read_trace(options.trace)) if options.trace is not None else None
-    scene = _scene(options, jobs, told)
+    scene = replace(_scene(options, jobs, told), limits=engine_limits(settings))
     outcomes = []
     for variant in (Variant(), *options.variants):
         changed = apply(variant, jobs)
@@ -119,6 +126,7 @@ def _scene(options: SimulateOptions, jobs: Sequence[Job], told: Told | None) -> 
         seed=options.seed,
         begin=options.begin or (told.begin if told else BEGINNING),
         price=options.price,
+        outages=options.outages,
     )
 
 

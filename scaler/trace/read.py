@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from scaler.errors import ConfigError
-from scaler.model.job import EventTrigger
+from scaler.model.job import EventTrigger, ScheduleTrigger
 from scaler.planning.decide import Inputs
+from scaler.planning.firing import Fired, FireInputs
 from scaler.trace.codec import Unreadable, decode
-from scaler.trace.lines import VERSION, Arrival, Decided, Ended, Entry, Outcome
+from scaler.trace.lines import VERSION, Arrival, Decided, Due, Ended, Entry, Outcome
 
-KINDS = ("trace", "job", "decision", "end", "arrival", "dropped")
+KINDS = ("trace", "job", "decision", "due", "end", "arrival", "dropped")
 MOST_FILES = 1000
 
 
@@ -67,7 +68,7 @@ class _Reader:
     def __init__(self, path: Path, trace: Trace) -> None:
         self._path = path
         self._trace = trace
-        self._triggers: dict[str, EventTrigger] = {}
+        self._triggers: dict[str, EventTrigger | ScheduleTrigger] = {}
 
     def read(self) -> None:
         try:
@@ -118,12 +119,14 @@ class _Reader:
     def _entry(self, kind: object, body: dict[str, Any]) -> Entry | None:
         if kind == "decision":
             return self._decision(body)
+        if kind == "due":
+            return self._due(body)
         if kind == "end":
             return decode(Ended, body)
         if kind == "arrival":
             return _arrival(body)
         if kind == "job":
-            self._triggers[body["job"]] = decode(EventTrigger, body["trigger"], "trigger")
+            self._triggers[body["job"]] = _trigger(body)
         elif kind == "dropped":
             self._trace.dropped += decode(int, body["count"], "count")
         elif kind == "trace":
@@ -135,16 +138,33 @@ class _Reader:
         return None
 
     def _decision(self, body: dict[str, Any]) -> Decided:
-        inputs = body["inputs"]
-        trigger = self._triggers.get(inputs["job"])
-        if trigger is None:
-            raise Unreadable(f"no line of kind job for '{inputs['job']}' stands before it")
         return Decided(
-            inputs=decode(Inputs, {**inputs, "trigger": trigger}, "inputs"),
+            inputs=decode(Inputs, self._inputs(body), "inputs"),
             outcome=decode(Outcome, body["outcome"], "outcome"),
             decision_id=decode(int, body.get("decisionId", 0), "decisionId"),
             read_s=decode(float, body.get("readS", 0.0), "readS"),
         )
+
+    def _due(self, body: dict[str, Any]) -> Due:
+        return Due(
+            inputs=decode(FireInputs, self._inputs(body), "inputs"),
+            outcome=decode(Fired, body["outcome"], "outcome"),
+            decision_id=decode(int, body.get("decisionId", 0), "decisionId"),
+        )
+
+    def _inputs(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Give the inputs of a line together with the trigger of their job."""
+        inputs = body["inputs"]
+        trigger = self._triggers.get(inputs["job"])
+        if trigger is None:
+            raise Unreadable(f"no line of kind job for '{inputs['job']}' stands before it")
+        return {**inputs, "trigger": trigger}
+
+
+def _trigger(body: dict[str, Any]) -> EventTrigger | ScheduleTrigger:
+    if "schedule" in body:
+        return decode(ScheduleTrigger, body["schedule"], "schedule")
+    return decode(EventTrigger, body["trigger"], "trigger")
 
 
 def _arrival(body: dict[str, Any]) -> Arrival:

@@ -65,6 +65,15 @@ async def test_a_recorded_run_is_decided_again_with_the_same_launches(tmp_path: 
     assert found["launches"] == len(started) >= MESSAGES
     assert "canarykey" not in trace.read_text()
 
+    tried = await run(
+        SCALER, "-o", "json", "simulate", daemon.jobs, "--trace", trace, "--set", "maxExecutions=1", env=env
+    )
+    assert tried.returncode == 0, tried.stderr
+    written, one = (outcome["jobs"][0] for outcome in json.loads(tried.stdout))
+    assert (written["done"], one["done"], one["peak"]) == (written["messages"], written["messages"], 1)
+    assert MESSAGES <= written["messages"] <= MESSAGES + 5  # deduced
+    assert one["drainSeconds"] > written["drainSeconds"]
+
 
 def is_over(daemon: Daemon) -> bool:
     """Whether as many executions as messages succeeded, and all have ended."""

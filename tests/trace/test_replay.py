@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from scaler.engine.limits import Limits
 from scaler.errors import PollError
+from scaler.model.capacity import GlobalLimits
+from scaler.model.job import Overlap, ScheduleTrigger
 from scaler.model.replica import ReplicaSpec
-from scaler.trace.lines import Decided, Ended
+from scaler.trace.lines import Decided, Due, Ended
 from scaler.trace.read import read_trace
 from scaler.trace.recorder import TraceFile, open_recorder
 from scaler.trace.verify import Replay, replay
-from tests.engine.world import TopicWorld, World, event_job, in_virtual_time, topic_job
+from tests.engine.world import TopicWorld, World, event_job, in_virtual_time, manual_job, topic_job
 from tests.planning.builders import NOW
 
 
@@ -132,3 +135,47 @@ def test_a_changed_job_decides_by_its_new_trigger(tmp_path: Path) -> None:
     assert replay(read_trace(path)).differences == ()
     decided = [p.entry for p in read_trace(path).entries if isinstance(p.entry, Decided)]
     assert {entry.inputs.trigger.max_executions for entry in decided} == {2, 5}
+
+
+def test_limits_of_the_daemon_replay(tmp_path: Path) -> None:
+    world = World(work_s=2.0)
+    world.limits = Limits(overall=GlobalLimits(executions=2))
+    world.queue.publish(6)
+
+    async def story() -> None:
+        assert await world.drained(6)
+
+    path = tmp_path / "t.jsonl"
+    assert recorded(world, path, story, event_job(high=5, interval_s=2)).differences == ()
+    decided = [p.entry for p in read_trace(path).entries if isinstance(p.entry, Decided)]
+    cut = [entry for entry in decided if entry.inputs.cut is not None]
+    assert cut
+    assert sum(entry.outcome.launch for entry in decided) == 6
+
+
+@pytest.mark.parametrize("overlap", list(Overlap))
+def test_due_times_replay(tmp_path: Path, overlap: Overlap) -> None:
+    world = World()
+    trigger = ScheduleTrigger(cron="*/5 * * * *", overlap=overlap, jitter=timedelta(seconds=30))
+    job = replace(manual_job("nightly"), trigger=trigger, replica_timeout=timedelta(hours=1))
+
+    async def work(_spec: ReplicaSpec) -> int:
+        await asyncio.sleep(400)
+        return 0
+
+    async def story() -> None:
+        world.executor.behaviour = work
+        await asyncio.sleep(1800)
+
+    path = tmp_path / "t.jsonl"
+    found = recorded(world, path, story, job)
+    assert found.differences == ()
+    dues = [placed for placed in read_trace(path).entries if isinstance(placed.entry, Due)]
+    launched = [placed.entry.outcome.launch for placed in dues]
+    assert sum(launched) == found.launches >= 3
+    assert (0 in launched) == (overlap is not Overlap.ALLOW)
+    first = dues[0]
+    assert isinstance(first.entry, Due)
+    due = first.entry.inputs.due
+    path.write_text(path.read_text().replace(due.isoformat(), (due - timedelta(minutes=1)).isoformat()))
+    assert [item.place for item in replay(read_trace(path)).differences][:1] == [first.place]
