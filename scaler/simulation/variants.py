@@ -1,4 +1,4 @@
-"""Settings to try: `pollingInterval=5,orders/maxExecutions=20` changes jobs in memory, within bounds as in job files."""
+"""Settings to try: `pollingInterval=5,orders/maxExecutions=20` changes jobs in memory, as job files could have it."""
 
 from __future__ import annotations
 
