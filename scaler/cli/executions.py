@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from scaler.cli import render
 from scaler.cli.complete import complete_job
 from scaler.cli.lazy import LazyGroup
+from scaler.cli.log_text import print_pieces, search_options
 from scaler.cli.options import client_options, connect, wants_json
 
 
@@ -165,6 +165,7 @@ def stop(job: str, execution: str | None, is_all: bool) -> None:
 @click.command(
     epilog="\b\nExamples:\n  scaler execution logs orders orders-br3gnpe --tail 20\n"
     "  scaler execution logs orders orders-br3gnpe --follow\n"
+    "  scaler execution logs orders orders-br3gnpe --search 'time(out|d out)' --regex\n"
 )
 @client_options
 @click.argument("job", shell_complete=complete_job)
@@ -173,8 +174,14 @@ def stop(job: str, execution: str | None, is_all: bool) -> None:
 @click.option(
     "--tail", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines of a replica."
 )
-def logs(job: str, execution: str, follow: bool, tail: int | None) -> None:
-    """Print the log of EXECUTION of JOB, one replica after the other."""
-    for piece in connect().logs(job, execution, tail=tail, follow=follow):
-        sys.stdout.buffer.write(piece)
-        sys.stdout.flush()
+@click.option("--replica", metavar="NAME", help="Only the log of this replica.")
+@search_options
+def logs(
+    job: str, execution: str, follow: bool, tail: int | None, replica: str | None, search: dict[str, str]
+) -> None:
+    """Print the log of EXECUTION of JOB, one replica after the other, or the lines that are searched for.
+
+    Lines such as '[scaler: 4096 bytes of this log were cut]' tell what is missing.
+    """
+    query = search | ({"replica": replica} if replica else {})
+    print_pieces(connect().logs(job, execution, tail=tail, follow=follow, **query))

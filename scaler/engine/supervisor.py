@@ -346,9 +346,11 @@ class Supervisor:
         if not self._over.is_set():  # told to end at once meanwhile
             self._spawn(self._drain.finish(timeout_s), "engine/drain")
 
-    def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
-        """Give the log lines of an execution's replicas, one replica after the other."""
-        return self._fleet.logs(job.lower(), execution_id, tail=tail, follow=follow)
+    def logs(
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool, replica: str | None = None
+    ) -> AsyncIterator[str]:
+        """Give the log lines of an execution's replicas, or of one, one replica after the other."""
+        return self._fleet.logs(job.lower(), execution_id, tail=tail, follow=follow, only=replica)
 
     async def health(self) -> EngineHealth:
         """Say how the engine is."""
