@@ -10,6 +10,7 @@ from scaler.model.replica import Fault, ReplicaExit
 
 ENDED = frozenset({"exited", "dead", "removing"})
 _GOING = frozenset({"dead", "removing"})
+_REMOVED = "somebody removed the container while it ran"
 _BY_ENGINE = frozenset({128 + signal.SIGTERM, 128 + signal.SIGKILL, 255})
 """How an engine ends its containers when it goes down (TERM, KILL), and what it tells of those that it lost."""
 
@@ -17,8 +18,7 @@ _BY_ENGINE = frozenset({128 + signal.SIGTERM, 128 + signal.SIGKILL, 255})
 def vanished(*, was_seen: bool) -> ReplicaExit:
     """Say how a container ended that the engine does not know; `was_seen`: it ran when we looked last."""
     if was_seen:
-        message = "somebody removed the container while it ran"
-        return ReplicaExit(code=None, reason="RemovedFromOutside", message=message, fault=Fault.INFRA)
+        return ReplicaExit(code=None, reason="RemovedFromOutside", message=_REMOVED, fault=Fault.INFRA)
     message = "the engine does not know the container"
     return ReplicaExit(code=None, reason="Lost", message=message, fault=Fault.INFRA)
 
@@ -28,33 +28,40 @@ def ended_by_a_stranger(how: ReplicaExit) -> bool:
     return how.reason == "Signaled" and how.code in _BY_ENGINE
 
 
-def exit_of(found: dict[str, Any], *, after_outage: bool = False) -> ReplicaExit | None:
+def exit_of(found: dict[str, Any], *, unwatched: bool = False) -> ReplicaExit | None:
     """Say how a container ended, from its description; None while it has not.
 
-    `after_outage`: it ran before the engine went away, and this is the first look since.
+    `unwatched`: it ran before the engine went away, or before this daemon began, and this is the first look since.
+    Then an end by TERM or KILL is most likely the engine's, or the machine's, which went down; nobody can know that
+    it was the app's.
     """
     state = found["State"]
     if state["Status"] not in ENDED:
         return None
     code, at = int(state["ExitCode"]), _moment(str(state.get("FinishedAt") or ""))
     reason, message = _words(found, code)
-    fault: Fault | None = None
-    if code in _BY_ENGINE and reason != "OOMKilled":
-        if state["Status"] in _GOING:  # the engine says so before it kills what it is to remove
-            reason, message, fault = (
-                "RemovedFromOutside",
-                "somebody removed the container while it ran",
-                Fault.INFRA,
-            )
-        elif after_outage:
-            reason, message, fault = (
-                "EngineLost",
-                f"the engine went down and ended it ({_name(code)})",
-                Fault.INFRA,
-            )
+    trouble = None if reason == "OOMKilled" else _trouble(state["Status"], code, unwatched=unwatched)
+    if trouble is not None:
+        reason, message = trouble
     return ReplicaExit(
-        code=code, reason=reason, message=message, at=at, fault=fault, image_digest=found.get("Image") or None
+        code=code,
+        reason=reason,
+        message=message,
+        at=at,
+        fault=Fault.INFRA if trouble else None,
+        image_digest=found.get("Image") or None,
     )
+
+
+def _trouble(status: str, code: int, *, unwatched: bool) -> tuple[str, str] | None:
+    """Say which trouble of what runs it ended a container; None if it is to be taken for the app's own end."""
+    if code not in _BY_ENGINE:
+        return None
+    if status in _GOING:  # the engine says so before it kills what it is to remove
+        return "RemovedFromOutside", _REMOVED
+    if unwatched:
+        return "EngineLost", f"ended ({_name(code)}) while the engine was down, or no daemon looked on"
+    return None
 
 
 def _words(found: dict[str, Any], code: int) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from aiodocker.containers import DockerContainer
 from executors._docker_errors import engine_call
 from executors._docker_exit import ENDED, ended_by_a_stranger, exit_of, vanished
 from executors._docker_settings import Limits
+from executors._docker_usage import UsageSampler
 from executors._labels import owner_filter
 from scaler.errors import ExecutorUnavailable
 from scaler.model.replica import ReplicaExit
@@ -37,27 +39,36 @@ class Watcher:
         self._client = client
         self._filters = owner_filter(instance)
         self._limits = limits
+        self.usage = UsageSampler(client, limits)
         self._waits: dict[str, asyncio.Future[ReplicaExit]] = {}
         self._to_look: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
         self._compare_now = asyncio.Event()
         self._outages = 0
+        self._is_outage = False
         self._seen_alive: dict[str, int] = {}  # in which outage's time each container was seen to run
         self._down_since: datetime | None = None
+        self._told: dict[str, ReplicaExit] = {}
         self._held: set[str] = set()
         self._stopping: set[str] = set()
         self._runner: asyncio.Task[None] | None = None
 
-    async def wait(self, container: str) -> ReplicaExit:
+    async def wait(self, container: str, *, is_measured: bool = True) -> ReplicaExit:
         """Wait for a container's end; one that has ended or is unknown is told at once.
+
+        `is_measured` says whether it matters what the container uses.
 
         Raises:
             ExecutorUnavailable: the watcher itself has ended.
         """
+        if container in self._told:
+            return self._told[container]
         future = self._waits.get(container)
         if future is None:
             future = asyncio.get_running_loop().create_future()
             self._waits[container] = future
+            if is_measured:
+                self.usage.follow(container)
         self._look_at(container)
         runner = self._runner
         if runner is None:
@@ -68,9 +79,21 @@ class Watcher:
             return future.result()
         raise ExecutorUnavailable("docker: the watcher has ended; restart the daemon")
 
+    def has_started(self, container: str) -> None:
+        """Note that we started a container just now: what ends it from here on, we look on."""
+        self._seen_alive[container] = self._outages
+
     def is_stopping(self, container: str) -> None:
         """Note that we ended, or are about to end, a container: its end is no surprise."""
         self._stopping.add(container)
+
+    def forget(self, container: str) -> None:
+        """Drop what is known of a container that was removed, unless its end is still to be told."""
+        if container not in self._waits:
+            self._told.pop(container, None)
+            self._seen_alive.pop(container, None)
+            self._held.discard(container)
+            self._stopping.discard(container)
 
     def watch(self, runner: asyncio.Task[None]) -> None:
         """Tell which task runs `run`, so that waits end when it does."""
@@ -81,6 +104,7 @@ class Watcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_events(), name="docker/events")
             group.create_task(self._compare(), name="docker/compare")
+            group.create_task(self.usage.run(), name="docker/usage")
             for number in range(_INSPECTORS):
                 group.create_task(self._inspect_queued(), name=f"docker/inspect-{number}")
 
@@ -95,15 +119,15 @@ class Watcher:
         pause = _FIRST_BACKOFF_S
         while True:
             began = asyncio.get_running_loop().time()
-            fault = await self._read_events()
-            self._went_down(fault)
+            fault, is_refused = await self._read_events()
+            self._went_down(fault, is_refused=is_refused)
             if asyncio.get_running_loop().time() - began > self._limits.backoff_s:
                 pause = _FIRST_BACKOFF_S
             await asyncio.sleep(pause)
             pause = min(pause * 2, self._limits.backoff_s)
 
-    async def _read_events(self) -> str:
-        """Read one stream to its end; say why it ended."""
+    async def _read_events(self) -> tuple[str, bool]:
+        """Read one stream to its end; say why it ended, and whether an engine that is there refused it."""
         subscriber = self._client.events.subscribe(create_task=False)  # type: ignore[no-untyped-call]
         filters = {**self._filters, "type": ["container"], "event": ["die", "destroy"]}
         async with asyncio.TaskGroup() as group:
@@ -113,14 +137,14 @@ class Watcher:
                 self._look_at(str(event.get("id", "")))
         return reader.result()
 
-    async def _publish_events(self, filters: dict[str, list[str]]) -> str:
+    async def _publish_events(self, filters: dict[str, list[str]]) -> tuple[str, bool]:
         try:
             await self._client.events.run(filters=filters)
         except DockerError as exc:
-            return exc.message
+            return exc.message, exc.status < 500
         except (aiohttp.ClientError, ConnectionError, TimeoutError, ValueError) as exc:
-            return str(exc) or type(exc).__name__
-        return "the engine closed the stream of events"
+            return str(exc) or type(exc).__name__, False
+        return "the engine closed the stream of events", False
 
     # truth
 
@@ -162,14 +186,14 @@ class Watcher:
             self._went_down(str(exc))  # the next comparison looks again
             return
         seen = self._seen_alive.get(container)
-        after_outage = seen is not None and seen < self._outages
         if found is None:
             ended: ReplicaExit | None = vanished(was_seen=seen is not None)
         else:
-            ended = exit_of(found, after_outage=after_outage)
+            was_watched = container in self._stopping or (seen is not None and seen == self._outages)
+            ended = exit_of(found, unwatched=not was_watched)
         if ended is None:
             self._seen_alive[container] = self._outages
-        elif seen is None or not ended_by_a_stranger(ended) or self._has_waited(container):
+        elif not ended_by_a_stranger(ended) or self._has_waited(container):
             self._resolve(container, ended)
 
     def _has_waited(self, container: str) -> bool:
@@ -185,24 +209,26 @@ class Watcher:
         return False
 
     def _resolve(self, container: str, ended: ReplicaExit) -> None:
-        self._seen_alive.pop(container, None)
-        self._held.discard(container)
-        self._stopping.discard(container)
+        ended = replace(ended, usage=self.usage.end(container))
+        self._told[container] = ended
         future = self._waits.pop(container, None)
         if future is not None and not future.done():
             future.set_result(ended)
 
     # log on change
 
-    def _went_down(self, fault: str) -> None:
-        if self._down_since is None:
+    def _went_down(self, fault: str, *, is_refused: bool = False) -> None:
+        if not is_refused and not self._is_outage:
             self._outages += 1
+            self._is_outage = True
+        if self._down_since is None:
             self._down_since = datetime.now(UTC)
             _log.warning(
                 "docker.engine_unreachable", fault=fault, consequence="ends of replicas are told later"
             )
 
     def _came_up(self) -> None:
+        self._is_outage = False
         if self._down_since is not None:
             seconds = (datetime.now(UTC) - self._down_since).total_seconds()
             self._down_since = None

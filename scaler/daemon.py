@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from scaler import __version__
 from scaler.api.address import socket_path
 from scaler.api.app import build_app
 from scaler.api.serve import TcpListener, serve
+from scaler.bounds import engine_limits
 from scaler.config.document import LoadedJob
 from scaler.config.load import LoadResult, load_paths
 from scaler.config.merge import Merged, merge
@@ -24,7 +25,6 @@ from scaler.config.watch import watch
 from scaler.engine.audit import Audit
 from scaler.engine.clock import SystemClock
 from scaler.engine.crew import Crew
-from scaler.engine.limits import Limits
 from scaler.engine.retention import Keeper
 from scaler.engine.roster import Roster
 from scaler.engine.sessions import Sessions
@@ -41,32 +41,38 @@ from scaler.store.log_shelf import FolderOfLogs
 from scaler.store.opening import Footing
 from scaler.store.sqlite import open_store
 from scaler.trace.recorder import TraceFile, open_recorder
+from scaler.turn import Ending, Standby, take_turn
+from scaler.wire.checks import image_faults
 from scaler.wire.rules import resolve_rule
 
 log = structlog.get_logger("scaler")
 
 FOOTING_EVERY_S = 1.0
+BY_SIGNAL = "signal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonOptions:
-    """What the command line says. `state_dir` and `record` (a trace file) None: as the settings say."""
+    """What the command line says. `state_dir`, `record` (a trace file) and `drain` None: as the settings say."""
 
     paths: tuple[Path, ...]
     settings: Path | None = None
     state_dir: Path | None = None
     record: Path | None = None
+    standby: bool = False
+    drain: bool | None = None
 
 
 # --- the daemon -------------------------------------------------------------------------------------------
 
 
 async def run(options: DaemonOptions) -> int:
-    """Run until TERM, INT or HUP; give the exit code.
+    """Run until TERM, INT or HUP; give the exit code. A standby waits for its turn first.
 
     Raises:
         ConfigError: settings are wrong, or no job file holds a job without a fault.
-        ScalerError: the state directory is in use or cannot be read.
+        StateInUse: another daemon works on the state directory, and this one is no standby.
+        ScalerError: the state directory cannot be read.
     """
     settings = await asyncio.to_thread(load_settings, options.settings, env=os.environ)
     if options.state_dir is not None:
@@ -74,6 +80,8 @@ async def run(options: DaemonOptions) -> int:
     if options.record is not None:
         kept = settings.trace or TraceSettings(file=options.record)
         settings = replace(settings, trace=replace(kept, file=options.record.absolute()))
+    if options.drain is not None:
+        settings = replace(settings, shutdown=replace(settings.shutdown, drain=options.drain))
     configure_logs(level=settings.log.level, form=settings.log.format)
     first = await asyncio.to_thread(
         load_paths, options.paths, env=os.environ, executor_settings=settings.executors
@@ -81,12 +89,17 @@ async def run(options: DaemonOptions) -> int:
     if first.faults and not first.jobs:
         raise ConfigError("\n".join(str(fault) for fault in first.faults))
     _make_folder(settings.state_dir)
+    ending = Ending()
+    ending.listen()
     async with AsyncExitStack() as stack:
+        turn = stack.enter_context(ExitStack())
+        if not await take_turn(_database(settings), turn, ending, _standby(options, settings)):
+            return 0
         supervisor, store = await _build(settings, stack)
         audit = Audit(store, SystemClock())
         await audit.record(AuditAction.DAEMON_STARTED, by=BY_DAEMON, detail=f"release {__version__}")
         try:
-            await _serve(options, settings, supervisor, store)
+            await _serve(options, settings, supervisor, store, ending)
         except* ScalerError as group:
             raise _first(group) from group
         await audit.record(AuditAction.DAEMON_STOPPED, by=BY_DAEMON)
@@ -108,7 +121,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor,
     """Open store, sessions and executors, in the order in which they are needed."""
     clock = SystemClock()
     recorder = _recorder(settings, stack)
-    store = await stack.enter_async_context(open_store(_database(settings)))
+    store = await stack.enter_async_context(open_store(_database(settings), is_locked=True))
     instance = await store.recall("instance")
     if instance is None:
         instance = secrets.token_hex(6)
@@ -126,7 +139,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor,
             instance=instance,
             wall=SystemClock.wall,
             check=opener.check,
-            limits=_limits(settings),
+            limits=engine_limits(settings),
             recorder=recorder,
         )
     )
@@ -160,7 +173,9 @@ class _Executors:
 
     def check(self, job: Job) -> tuple[tuple[str, str], ...]:
         """List what the job's executor could not run of it; see `ExecutorType.check`."""
-        return EXECUTORS.load(job.executor).check(job, self._settings.executors.get(job.executor, {}))
+        kind = EXECUTORS.load(job.executor)
+        faults = kind.check(job, self._settings.executors.get(job.executor, {}))
+        return (*faults, *image_faults(job.template)) if kind.needs_image else faults
 
 
 def log_dir(state_dir: Path) -> Path:
@@ -168,20 +183,9 @@ def log_dir(state_dir: Path) -> Path:
     return state_dir / "logs"
 
 
-def _limits(settings: Settings) -> Limits:
-    limits = settings.limits
-    return Limits(
-        poll_s=limits.poll_timeout.total_seconds(),
-        source_gap_s=limits.refill_interval.total_seconds(),
-        source_requests=limits.source_requests,
-        launch_s=limits.launch_timeout.total_seconds(),
-        stop_grace_s=limits.stop_grace.total_seconds(),
-        call_s=limits.stop_grace.total_seconds() + 50.0,
-        overall=limits.overall,
-    )
-
-
-async def _serve(options: DaemonOptions, settings: Settings, supervisor: Supervisor, store: Store) -> None:
+async def _serve(
+    options: DaemonOptions, settings: Settings, supervisor: Supervisor, store: Store, ending: Ending
+) -> None:
     """Run the engine, the API and the file watch until a signal comes or one of them fails.
 
     The jobs are there before the API answers, so that nobody who asks early is told that there are none.
@@ -194,14 +198,14 @@ async def _serve(options: DaemonOptions, settings: Settings, supervisor: Supervi
         version=__version__,
         token=listen.token if listen else None,
     )
-    tcp = TcpListener(host=listen.host, port=listen.port) if listen else None
+    tcp = _tcp(settings)
     async with asyncio.TaskGroup() as tasks:
         engine = tasks.create_task(supervisor.serve(), name="engine")
         side = [
             tasks.create_task(_keeper(settings, store).run(), name="daemon/keeper"),
             tasks.create_task(_keep_footing(settings), name="daemon/footing"),
         ]
-        _on_signal(supervisor.close)
+        ending.then(_ender(settings, supervisor, tasks), supervisor.close)
         applied = asyncio.Event()
         files = _follow_files(options, settings, supervisor, store, applied)
         side.append(tasks.create_task(files, name="files"))
@@ -217,13 +221,30 @@ async def _serve(options: DaemonOptions, settings: Settings, supervisor: Supervi
     log.info("daemon.stopped")
 
 
-def _on_signal(close: object) -> None:
-    loop = asyncio.get_running_loop()
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # what nohup asks for
-        numbers.append(signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, close)  # type: ignore[arg-type]
+def _tcp(settings: Settings) -> TcpListener | None:
+    listen = settings.listen
+    return TcpListener(host=listen.host, port=listen.port) if listen else None
+
+
+def _standby(options: DaemonOptions, settings: Settings) -> Standby | None:
+    """Say how to wait while another daemon works; None to refuse to."""
+    if not options.standby:
+        return None
+    token = settings.listen.token if settings.listen else None
+    return Standby(state_dir=settings.state_dir, tcp=_tcp(settings), token=token)
+
+
+def _ender(settings: Settings, supervisor: Supervisor, tasks: asyncio.TaskGroup) -> Callable[[], None]:
+    """Give what the first signal does: drain, or close and leave replicas running."""
+    shutdown = settings.shutdown
+    if not shutdown.drain:
+        return supervisor.close
+    timeout_s = shutdown.drain_timeout.total_seconds() if shutdown.drain_timeout else None
+
+    def drain() -> None:
+        tasks.create_task(supervisor.drain(by=BY_SIGNAL, timeout_s=timeout_s), name="daemon/drain")
+
+    return drain
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -92,6 +92,21 @@ class StoreError(ScalerError):
     code = "StoreFailed"
 
 
+class StateInUse(StoreError):
+    """Another daemon works on the state directory.
+
+    Attributes:
+        holder: which one, for people: process id, host, since when.
+    """
+
+    code = "StateInUse"
+    exit_code = 4
+
+    def __init__(self, message: str, *, holder: str = "unknown") -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
 class DaemonUnreachable(ScalerError):
     """No daemon answers at the state directory that the client was told of."""
 

@@ -20,6 +20,11 @@ MAX_BYTES = 107
 """Longest path in `sockaddr_un.sun_path` on Linux (108 with the closing zero)."""
 
 
+def standby_path(state_dir: Path) -> Path:
+    """Name the socket on which a daemon answers that waits as a standby."""
+    return state_dir / "standby.sock"
+
+
 def socket_path(state_dir: Path) -> Path:
     """Name the socket of a state directory."""
     return state_dir / SOCKET_NAME

@@ -43,6 +43,7 @@ ROUTES = (
     web.post(f"{_EXECUTIONS}/{{execution}}/{_STOP}", executions.stop_execution),
     web.get("/scaler/executions", history.list_history),
     web.get("/scaler/health", live.health),
+    web.post("/scaler/drain", live.drain),
     web.get("/scaler/inspection", live.inspection),
     web.get("/scaler/audit", audit.list_audit),
     web.get("/scaler/jobs", live.list_live),
@@ -50,6 +51,7 @@ ROUTES = (
     web.get(f"{_OURS}/decisions", live.decisions),
     web.get(f"{_OURS}/counts", live.counts),
     web.post(f"{_OURS}/reset", live.reset),
+    web.get(f"{_OURS}/logs", logs.stream_job_logs),
     web.get(f"{_OURS}/executions/{{execution}}/logs", logs.stream_logs),
 )
 

@@ -12,6 +12,7 @@ from scaler.api.views import counts_body, decision_body, dumps, health_body, ins
 
 DECISIONS_DEFAULT = 50
 DECISIONS_MAX = 1000
+DRAIN_MAX_S = 31_536_000
 
 
 async def health(request: web.Request) -> web.Response:
@@ -25,6 +26,13 @@ async def health(request: web.Request) -> web.Response:
 async def inspection(request: web.Request) -> web.Response:
     """Answer with the promises that records and executors break now."""
     return web.json_response(inspection_body(await request.app[CONTROL].inspect()), dumps=dumps)
+
+
+async def drain(request: web.Request) -> web.Response:
+    """Begin to drain the daemon, and answer with how it is."""
+    timeout_s = whole_number(request, "timeout", default=None, low=1, high=DRAIN_MAX_S)
+    await request.app[CONTROL].drain(by=caller(request), timeout_s=timeout_s)
+    return await health(request)
 
 
 async def list_live(request: web.Request) -> web.Response:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from scaler.api.address import socket_address, socket_path
+from scaler.api.address import socket_address, socket_path, standby_path
 from scaler.errors import ConfigError, DaemonUnreachable, ScalerError
 
 API_VERSION = "2025-07-01"
@@ -27,6 +27,8 @@ ARM_JOBS = (
 """The daemon answers to any subscription and group; the CLI always names these."""
 
 CONNECT_S = 5.0
+STANDBY_S = 1.0
+"""How long a standby may take to say that it is there."""
 ANSWER_S = 30.0
 """How long one answer may take; a log that is followed has no such limit."""
 
@@ -99,10 +101,26 @@ class Client:
         self._answer_s = answer_s
 
     def _unreachable(self, why: str) -> DaemonUnreachable:
+        standby = self._standby()
+        if standby is not None:
+            return DaemonUnreachable(f"no daemon answers in '{self._state_dir}' ({why}), but {standby}")
         return DaemonUnreachable(
             f"no daemon answers in '{self._state_dir}' ({why}); start one with "
             f"'scaler run PATH --state-dir {self._state_dir}', or name another by --state-dir"
         )
+
+    def _standby(self) -> str | None:
+        """Say whether a standby waits on the state directory."""
+        path = standby_path(self._state_dir)
+        connection = UnixConnection(path, connect_s=STANDBY_S, answer_s=STANDBY_S)
+        try:
+            connection.request("GET", "/")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException, ScalerError):
+            return None
+        finally:
+            connection.close()
+        return "a standby waits there and takes over when the former daemon is gone; try again in a moment"
 
     def _open(
         self, method: str, target: str, body: object, answer_s: float | None
@@ -210,6 +228,11 @@ class Client:
         """Let a job start executions again; gives the job as an ARM resource."""
         return self._about_job(job, "POST", self._arm(job, "resume"))
 
+    def drain(self, timeout_s: int | None) -> Any:
+        """Let the daemon start nothing more and end when nothing runs; gives the health body."""
+        query = "" if timeout_s is None else f"?timeout={timeout_s}"
+        return self.fetch("POST", f"/scaler/drain{query}", accept=504)
+
     def executions(self, job: str | None, *, limit: int | None = None, **query: str) -> list[Any]:
         """List executions of a job or of all, newest first: all that fit the query, or the first `limit`."""
         asked = query | ({} if job is None else {"job": job})
@@ -229,6 +252,10 @@ class Client:
         """Ask one execution to stop."""
         return self._about_job(job, "POST", self._arm(job, "executions", execution, "stop"))
 
+    def stop_all(self, job: str) -> list[Any]:
+        """Ask all executions of a job to stop that have not ended; gives them."""
+        return list(self._about_job(job, "POST", self._arm(job, "stop"))["value"])
+
     def decisions(self, job: str, limit: int) -> list[Any]:
         """List a job's latest decisions, newest first."""
         target = f"/scaler/jobs/{_segment(job)}/decisions?limit={limit}"
@@ -244,22 +271,32 @@ class Client:
         """Give the number of a job's executions by status."""
         return self._about_job(job, "GET", f"/scaler/jobs/{_segment(job)}/counts")
 
-    def logs(self, job: str, execution: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+    def logs(
+        self, job: str, execution: str, *, tail: int | None, follow: bool, **query: str
+    ) -> Iterator[bytes]:
         """Give pieces of the log as they come.
 
         Raises:
             ScalerError: the stream broke off before its end.
         """
-        query = {"follow": "true" if follow else "false"} | ({} if tail is None else {"tail": str(tail)})
+        asked = {"follow": "true" if follow else "false"} | ({} if tail is None else {"tail": str(tail)})
         place = f"/scaler/jobs/{_segment(job)}/executions/{_segment(execution)}/logs"
         answer_s = None if follow else self._answer_s
-        connection, response = self._open("GET", f"{place}?{urlencode(query)}", None, answer_s)
+        return self._text(job, execution, f"{place}?{urlencode(asked | query)}", answer_s)
+
+    def job_logs(self, job: str, **query: str) -> Iterator[bytes]:
+        """Give pieces of what is found in a job's logs, as they come; raises as `logs` does."""
+        target = f"/scaler/jobs/{_segment(job)}/logs?{urlencode(query)}"
+        return self._text(job, job, target, None)
+
+    def _text(self, job: str, name: str, target: str, answer_s: float | None) -> Iterator[bytes]:
+        connection, response = self._open("GET", target, None, answer_s)
         try:
             if response.status >= 400:
                 raise self._better(_error(response.status, response.read()), job)
             while piece := response.read1(65536):
                 yield piece
         except (OSError, http.client.HTTPException) as exc:
-            raise ScalerError(f"the log of '{execution}' broke off; the daemon's log may say why") from exc
+            raise ScalerError(f"the log of '{name}' broke off; the daemon's log may say why") from exc
         finally:
             connection.close()

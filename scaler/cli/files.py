@@ -31,20 +31,45 @@ SETTINGS = click.option(
     metavar="FILE",
     help="Record what each decision is made on, for `scaler simulate --trace FILE`.",
 )
+@click.option(
+    "--standby", is_flag=True, help="Wait while another daemon is on the state directory, then take over."
+)
+@click.option(
+    "--drain/--no-drain",
+    default=None,
+    help="When told to stop, wait for what runs first.  [default: as the settings say, else no]",
+)
 @click.pass_context
-def run(ctx: click.Context, paths: tuple[Path, ...], settings: Path | None, record: Path | None) -> None:
+def run(
+    ctx: click.Context,
+    paths: tuple[Path, ...],
+    settings: Path | None,
+    record: Path | None,
+    standby: bool,
+    drain: bool | None,
+) -> None:
     """Run the daemon on the job files (or folders of job files) at PATH until it is told to stop.
 
     Changes of the files are taken over while it runs. It logs to standard error. TERM, Ctrl-C or the end of
     its terminal (HUP) ends it; executions that run then go on, and the next daemon on the same state directory
-    takes them over.
+    takes them over. With --drain it starts nothing more and waits for them first; a second signal ends it at once.
+
+    One daemon works on a state directory. A second one ends with exit code 4 and says which works; with --standby
+    it waits, and takes over within a second when the first one ends, however that ends.
     """
     import asyncio
 
     from scaler.daemon import DaemonOptions
     from scaler.daemon import run as run_daemon
 
-    options = DaemonOptions(paths=paths, settings=settings, state_dir=given_state_dir(), record=record)
+    options = DaemonOptions(
+        paths=paths,
+        settings=settings,
+        state_dir=given_state_dir(),
+        record=record,
+        standby=standby,
+        drain=drain,
+    )
     ctx.exit(asyncio.run(run_daemon(options)))
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     ),
     "job": ("scaler.cli.jobs:job", "List, show, start and suspend jobs."),
     "execution": ("scaler.cli.executions:execution", "List, show and stop executions, read their logs."),
+    "drain": ("scaler.cli.drain:drain", "Let nothing start and wait for what runs, then end the daemon."),
     "why": ("scaler.cli.why:why", "Explain the latest decisions of a job."),
     "audit": ("scaler.cli.audit:audit", "List who or what did something, and what."),
     "scalers": ("scaler.cli.scalers:scalers", "List the known scalers, or the parameters of one."),
@@ -43,7 +44,7 @@ Examples:
   scaler why orders                 ask it for its reasons
 
 \b
-Exit codes: 0 done, 1 failed, 2 wrong use or file, 3 no daemon answers.
+Exit codes: 0 done, 1 failed, 2 wrong use or file, 3 no daemon answers, 4 another daemon is on the state directory.
 """
 
 

@@ -68,6 +68,17 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShutdownSettings:
+    """What the first signal does: end and leave replicas running, or `drain`, for `drain_timeout` at most.
+
+    `drain_timeout` None: as long as it takes.
+    """
+
+    drain: bool = False
+    drain_timeout: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is logged, and how. `level`: debug, info, warning, error; `format`: console, json."""
 
@@ -94,6 +105,7 @@ class Settings:
     history: Retention = DEFAULT_RETENTION
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
     trace: TraceSettings | None = None
 
 
@@ -283,5 +295,11 @@ def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings
             overall=_overall(limits.overall),
         ),
         log=LogSettings(level=wire.log.level, format=wire.log.format),
+        shutdown=ShutdownSettings(
+            drain=wire.shutdown.drain,
+            drain_timeout=None
+            if wire.shutdown.drain_timeout is None
+            else timedelta(seconds=wire.shutdown.drain_timeout),
+        ),
         trace=trace,
     )

@@ -134,7 +134,7 @@ class HistoryWire(WireModel):
 def _read_starts(value: object) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0.01 <= float(str(value)) <= 1_000_000:
-        raise ValueError(f"got {show(value)}; write a number of executions a second, such as 5 or 0.5")
+        raise ValueError(f"got {show(value)}; write how many executions a second, such as 0.5")
     return float(str(value))
 
 
@@ -176,6 +176,15 @@ class LimitsWire(WireModel):
     """What all executions of the daemon may take together."""
 
 
+class ShutdownWire(WireModel):
+    """What a signal to end (TERM, INT, HUP) does; a second one ends the daemon at once."""
+
+    drain: bool = False
+    """Start nothing more and wait for what runs, then end; otherwise end, and leave replicas running."""
+    drain_timeout: Duration | None = None
+    """Longest such wait, such as `30m`; replicas that are left then run on. Without it, as long as it takes."""
+
+
 class LogWire(WireModel):
     """What is logged, and how."""
 
@@ -209,6 +218,8 @@ class SettingsWire(WireModel):
     """How much is kept."""
     limits: LimitsWire = LimitsWire()
     """Times that bound the daemon's own work."""
+    shutdown: ShutdownWire = ShutdownWire()
+    """What a signal to end does."""
     log: LogWire = LogWire()
     """What is logged, and how."""
     trace: TraceWire | None = None

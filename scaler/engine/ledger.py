@@ -97,6 +97,10 @@ class Ledger:
         """Find an unfinished execution."""
         return self._live.get(job, {}).get(execution_id)
 
+    def execution_ids(self) -> set[str]:
+        """Ids of all unfinished executions."""
+        return {execution_id for states in self._live.values() for execution_id in states}
+
     def replica_ids(self) -> set[str]:
         """Ids of all replicas of unfinished executions."""
         return {r.id for states in self._live.values() for s in states.values() for r in s.replicas}

@@ -19,6 +19,7 @@ from scaler.engine.budget import Budgets
 from scaler.engine.capacity import Gate
 from scaler.engine.circuit import Circuits
 from scaler.engine.crew import Crew
+from scaler.engine.drain import Drain
 from scaler.engine.faults import FaultLog
 from scaler.engine.fleet import Fleet, FleetPorts
 from scaler.engine.inspection import InspectionPorts, inspect
@@ -85,6 +86,7 @@ class Supervisor:
         self._fleet = Fleet(self._fleet_ports())
         self._starts = Starts(self._fleet, self._gate, self._ledger, ports.store, ports.check)
         self._loops = Loops(self._loops_ports())
+        self._drain = Drain(ports.clock, self._loops, self._fleet, self.close)
         self._since: dict[tuple[str, str], tuple[str, datetime]] = {}
         self._late: deque[float] = deque(maxlen=10_000)
         self._ticks = 0
@@ -265,6 +267,7 @@ class Supervisor:
             ask=self._gate.ask,
             fire=self._starts.fire,
             stop_all=self._starts.stop_scheduled,
+            recorder=self._ports.recorder,
         )
 
     # --- JobControl -----------------------------------------------------------------------------------
@@ -298,11 +301,18 @@ class Supervisor:
     async def start(self, job: str, template: Template | None, *, by: str = SOMEBODY) -> ExecutionState:
         """Start one execution by hand."""
         found = self._loops.find(job)
+        self._check_open()
         if suspended := self._loops.suspension(found.name):
             raise Conflict(
                 f"job '{found.name}' is {suspended}; 'scaler job resume {found.name}' lets it start"
             )
+        if draining := self._drain.state():
+            raise Conflict(f"the daemon is being drained by {draining.by} and starts nothing more")
         return await self._starts.by_hand(found, template, by=by)
+
+    def _check_open(self) -> None:
+        if self._over.is_set():
+            raise Conflict("the daemon is ending and starts nothing more; ask the next one")
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is."""
@@ -324,11 +334,23 @@ class Supervisor:
 
     async def resume(self, job: str, *, by: str = SOMEBODY) -> None:
         """Let a job start executions again."""
+        self._check_open()
         await self._loops.resume(job, by)
 
-    def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
-        """Give the log lines of an execution's replicas, one replica after the other."""
-        return self._fleet.logs(job.lower(), execution_id, tail=tail, follow=follow)
+    async def drain(self, *, by: str = SOMEBODY, timeout_s: float | None = None) -> None:
+        """Start nothing more, wait for what runs, then close."""
+        await self._recovered.wait()
+        if not self._drain.begin(by):
+            return
+        await self._audit.record(AuditAction.DAEMON_DRAINED, by=by)
+        if not self._over.is_set():  # told to end at once meanwhile
+            self._spawn(self._drain.finish(timeout_s), "engine/drain")
+
+    def logs(
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool, replica: str | None = None
+    ) -> AsyncIterator[str]:
+        """Give the log lines of an execution's replicas, or of one, one replica after the other."""
+        return self._fleet.logs(job.lower(), execution_id, tail=tail, follow=follow, only=replica)
 
     async def health(self) -> EngineHealth:
         """Say how the engine is."""
@@ -342,6 +364,8 @@ class Supervisor:
             lateness_p99_s=p99,
             ticks=self._ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
+            draining=self._drain.state(),
+            usage=self._gate.usage(),
         )
 
     async def inspect(self) -> Inspection:

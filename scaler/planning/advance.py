@@ -153,7 +153,7 @@ def _ended(state: ExecutionState, replica: Replica, how: ReplicaExit, now: datet
         is_ending=execution.verdict is not None,
     )
     return replace(
-        _closed(replica, judged, _end(replica, how, now)),
+        _closed(replica, judged, _end(how, now)),
         started_at=replica.started_at or how.at or now,
         exit_code=how.code,
         message=judged.message or (how.log_lost or ""),
@@ -169,15 +169,13 @@ def _closed(replica: Replica, judged: Outcome, at: datetime) -> Replica:
         reason=judged.reason,
         message=judged.message,
         fault=judged.fault,
-        ended_at=at,
+        ended_at=max(at, replica.started_at or replica.created_at or at),  # also by a clock that was set back
     )
 
 
-def _end(replica: Replica, how: ReplicaExit, now: datetime) -> datetime:
+def _end(how: ReplicaExit, now: datetime) -> datetime:
     """Give when it ended: the backend's word, as far as it is possible (clocks differ); else now."""
-    if how.at is None:
-        return now
-    return min(now, max(how.at, replica.started_at or how.at))
+    return now if how.at is None else min(now, how.at)
 
 
 def _with(state: ExecutionState, replica: Replica) -> ExecutionState:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from scaler.model.capacity import NOTHING, UNLIMITED, Amount, GlobalLimits
 from scaler.model.decision import Decision
 from scaler.model.execution import ExecutionState
 from scaler.model.job import Job, Template
@@ -54,6 +55,24 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draining:
+    """That the daemon starts nothing more: who asked and when, and how many executions it waits for."""
+
+    by: str
+    at: datetime
+    unfinished: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What all executions take of the limits of the daemon, and the jobs that wait for room, by name."""
+
+    limits: GlobalLimits = UNLIMITED
+    used: Amount = NOTHING
+    waiting: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineHealth:
     """Whether the engine works: executors by name, and the lateness of ticks in seconds."""
 
@@ -64,6 +83,8 @@ class EngineHealth:
     lateness_p99_s: float
     ticks: int
     file_faults: tuple[str, ...]
+    draining: Draining | None = None
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +167,13 @@ class JobControl(Protocol):
         """
         ...
 
+    async def drain(self, *, by: str = SOMEBODY, timeout_s: float | None = None) -> None:
+        """Start nothing more, wait for what runs (so long at most), then end; returns at once.
+
+        Executions that are left after the time run on, for the next daemon to adopt. A second call changes nothing.
+        """
+        ...
+
     async def health(self) -> EngineHealth:
         """Say how the engine is."""
         ...
@@ -154,8 +182,10 @@ class JobControl(Protocol):
         """Compare records, decisions and what executors hold with what must hold of them; changes nothing."""
         ...
 
-    def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
-        """Give the log lines of an execution's replicas, one replica after the other.
+    def logs(
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool, replica: str | None = None
+    ) -> AsyncIterator[str]:
+        """Give the log lines of an execution's replicas, or of one, one replica after the other.
 
         Raises:
             NotFound: no such job or execution.

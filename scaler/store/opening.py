@@ -1,8 +1,7 @@
-"""Opens the file of records: one daemon at a time, a sound file, the newest schema."""
+"""Opens the file of records: a sound file, the newest schema."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import sqlite3
@@ -13,6 +12,7 @@ from pathlib import Path
 import aiosqlite
 
 from scaler.errors import StoreError
+from scaler.store.lock import lock_path
 
 _SQL = Path(__file__).with_name("sql")
 _BUSY_MS = 5000  # nobody else writes; a backup tool may hold the file for a moment
@@ -34,36 +34,6 @@ def load_migrations() -> list[tuple[int, str]]:
     return [(int(file.name[:4]), file.read_text(encoding="utf-8")) for file in files]
 
 
-@contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
-    """Keep every other daemon out for as long as this process lives, however it ends.
-
-    Raises:
-        StoreError: another one is in; the text names its process id.
-    """
-    lock = path.with_name(f"{path.name}.lock")
-    try:
-        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise StoreError(
-            f"{lock}: {exc.strerror}; give a state directory that this user can write to"
-        ) from exc
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            holder = os.read(descriptor, 32).decode().strip() or "unknown"
-            raise StoreError(
-                f"{path}: in use by another daemon (process {holder}); stop it, or use another state directory"
-            ) from exc
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _identity(path: Path) -> tuple[int, int] | None:
     """Give device and inode of a file; None if it is not there."""
     try:
@@ -81,7 +51,7 @@ class Footing:
     """
 
     def __init__(self, path: Path) -> None:
-        self._files = {file: _identity(file) for file in (path, path.with_name(f"{path.name}.lock"))}
+        self._files = {file: _identity(file) for file in (path, lock_path(path))}
 
     def check(self) -> None:
         """Look once.

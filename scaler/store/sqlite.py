@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from scaler.model.history import ExecutionQuery
 from scaler.model.retention import Expired, Pruning
 from scaler.ports.store import Page
 from scaler.store import audit, listing, rows
-from scaler.store.opening import explain, hold_lock, load_queries, make_file, open_reading, open_writing
+from scaler.store.lock import hold_lock
+from scaler.store.opening import explain, load_queries, make_file, open_reading, open_writing
 from scaler.store.writer import Writer
 
 
@@ -219,14 +220,16 @@ def _only_removes(before: ExecutionState, after: ExecutionState) -> bool:
 
 
 @asynccontextmanager
-async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
+async def open_store(path: Path, *, is_locked: bool = False) -> AsyncIterator[SqliteStore]:
     """Open the records of one daemon, made if they are not there. Leaving it writes what is queued.
+
+    `is_locked` says that the caller holds the lock already.
 
     Raises:
         StoreError: another daemon has them open, the file is damaged or of a newer release, or the folder
             cannot be written to. The text says what to do.
     """
-    with hold_lock(path):
+    with nullcontext() if is_locked else hold_lock(path):
         make_file(path)
         async with _connections(path) as (reader, connection, thread):
             writer = Writer(connection, thread, path)

@@ -76,8 +76,8 @@ def test_the_commands_are_those_that_scripts_rely_on() -> None:
         [
             "run", "validate", "plan", "probe", "simulate", "job", "job list", "job show", "job start", "job reset",
             "job suspend", "job resume", "execution",
-            "execution list", "execution show", "execution stop", "execution logs", "why", "audit", "scalers", "doctor",
-            "guard", "load", "completion",
+            "execution list", "execution show", "execution stop", "execution logs", "drain", "why", "audit",
+            "scalers", "doctor", "guard", "load", "completion",
         ]
     )  # fmt: skip
     assert "demo" in main.cli.list_commands(click.Context(main.cli))
@@ -196,6 +196,7 @@ def test_doctor_finds_a_sick_daemon(run: Run, daemon: Daemon, monkeypatch: pytes
     check = json.loads(result.stdout)[-1]
     assert (check["name"], check["state"], result.exit_code) == ("daemon", "broken", 1)
     assert "executor docker: no answer" in check["message"]
+    assert "taken: 3 of 4 executions, waiting for room: orders" in check["message"]
 
 
 def test_doctor_tells_which_promises_are_broken(run: Run, daemon: Daemon) -> None:

@@ -23,6 +23,8 @@ class DaemonOptions:
     settings: Path | None
     state_dir: Path | None
     record: Path | None
+    standby: bool = False
+    drain: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,20 @@ def running_state_is_ready() -> None:
 
 
 @row(
+    "1",
+    "`runningState` is Suspended for a suspended job, until it is resumed.",
+    executors=EXECUTORS,
+)
+def suspended_jobs_say_so(place: Place) -> None:
+    yearly = {"cronExpression": "0 0 1 1 *"}
+    name = place.put(place.configured(trigger="Schedule", scheduleTriggerConfig=yearly))
+    place.ask("POST", f"{name}/suspend")
+    assert place.ask("GET", name)["properties"]["runningState"] == "Suspended"
+    place.ask("POST", f"{name}/resume")
+    assert place.ask("GET", name)["properties"]["runningState"] == "Ready"
+
+
+@row(
     "1", "`environmentId` is required.", differs="it may be left out and is not used: this is the environment"
 )
 def environment_is_not_needed() -> None:

@@ -140,6 +140,19 @@ def retries_count_over_the_execution(place: Place) -> None:
 
 
 @row(
+    "1.1",
+    "When the limit is passed, the execution is Failed and its other replicas are ended.",
+    executors=EXECUTORS,
+)
+def other_replicas_are_ended(place: Place) -> None:
+    script = '[ "$SCALER_REPLICA_INDEX" = 0 ] && exit 6; exec sleep 60'
+    both = {"parallelism": 2, "replicaCompletionCount": 2}
+    found = place.run(place.configured(script, manualTriggerConfig=both))
+    statuses = sorted(one["containers"][0]["status"] for one in found["detailedStatus"]["replicas"])
+    assert (found["status"], statuses) == ("Failed", ["Failed", "Stopped"])
+
+
+@row(
     "1.1", "`replicaCompletionCount` replicas must succeed for the execution to succeed.", executors=EXECUTORS
 )
 def so_many_must_succeed(place: Place) -> None:

@@ -98,10 +98,23 @@ class Daemon:
         process, self._process = self._process, None
         if process is None:
             return 0
-        process.send_signal(number)
+        process.send_signal(number)  # none to one that has ended
         code = process.wait(_END_S)
         guardian.forget(process.pid)
         return code
+
+    async def ended(self, *, timeout_s: float = 60.0) -> int:
+        """Wait until it ends by itself, and give its exit code."""
+        process = self._process
+        assert process is not None, "it was not started"
+        await self.until(lambda: process.poll() is not None, what="it ends by itself", timeout_s=timeout_s)
+        return self.end(signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        """Its process id, while it runs."""
+        assert self._process is not None
+        return self._process.pid
 
     def complaints(self) -> list[str]:
         """Give the lines of its output that tell of a bug, whatever the test is about."""

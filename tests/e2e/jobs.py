@@ -35,6 +35,17 @@ def manual_job(
     }
 
 
+def local_job(
+    script: str, *, retry: int = 0, timeout_s: int = 60, env: dict[str, str] | None = None, **process: Any
+) -> dict[str, Any]:
+    """Give the file of the same job for the process executor, with that executor's own options."""
+    job = manual_job("", script, retry=retry, timeout_s=timeout_s, env=env)
+    container = job["properties"]["template"]["containers"][0]
+    del container["image"], container["resources"]
+    job["x-scaler"] = {"executor": "process", **({"process": process} if process else {})}
+    return job
+
+
 def is_final(daemon: Daemon, job: str, execution: str) -> bool:
     """Tell whether an execution has ended."""
     return daemon.client.execution(job, execution)["properties"]["status"] in FINAL

@@ -12,6 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import scaler
 from scaler.engine.limits import Limits
@@ -22,7 +24,7 @@ from scaler.model.execution import ExecutionStatus
 from scaler.model.job import Job, ScheduleTrigger
 from scaler.model.replica import ReplicaSpec
 from scaler.testing.fake_queue import FakeQueue, FakeScaler
-from tests.engine.world import World, event_job, in_virtual_time, manual_job
+from tests.engine.world import Pulse, World, event_job, in_virtual_time, manual_job
 
 
 class Town(World):
@@ -73,6 +75,34 @@ def test_two_jobs_that_flood_at_once_get_their_shares_and_the_cap_is_never_passe
         assert all(
             found == {ExecutionStatus.SUCCEEDED: 60} for found in [await town.statuses(j) for j in "ab"]
         )
+
+    in_virtual_time(story)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    cap=st.integers(1, 5),
+    floods=st.lists(st.integers(1, 15), min_size=2, max_size=4),
+    priorities=st.lists(st.integers(0, 2), min_size=4, max_size=4),
+    rate=st.sampled_from([None, 1.5, 8.0]),
+    interval_s=st.sampled_from([2.0, 3600.0]),
+)
+def test_whatever_competes_the_cap_holds_all_work_is_done_and_nobody_waits_for_ever(
+    cap: int, floods: list[int], priorities: list[int], rate: float | None, interval_s: float
+) -> None:
+    async def story() -> None:
+        names = "abcd"[: len(floods)]
+        town = Town(GlobalLimits(executions=cap, launch_rate=rate, launch_burst=2, pass_over=3), *names)
+        for queue, count in zip(town.queues.values(), floods, strict=True):
+            queue.publish(count)
+        jobs = [
+            replace(job, priority=priority)
+            for job, priority in zip(town.jobs(interval_s=interval_s), priorities, strict=False)
+        ]
+        async with town.engine(*jobs):
+            assert await town.until(town.done, limit_s=600)
+        assert town.executor.peak <= cap
+        assert Counter(town.begun) == dict(zip(names, floods, strict=True))
 
     in_virtual_time(story)
 
@@ -271,6 +301,50 @@ def test_after_a_restart_with_a_lower_cap_what_runs_goes_on_and_nothing_begins_b
         assert town.executor.peak == 2
 
     in_virtual_time(story)
+
+
+def _flood_killed_at(at: int, *, after: bool) -> int:
+    """Kill the engine at a call, go on with a lower cap; give how many calls there were.
+
+    Nothing begins above the cap of the time, and each message is worked on once.
+    """
+    calls = 0
+
+    async def story() -> None:
+        nonlocal calls
+        town, pulse = Town(GlobalLimits(executions=3), "a", "b"), Pulse(at, after=after)
+        cap, work, above = 3, town.executor.behaviour, []
+
+        async def counted(spec: ReplicaSpec) -> int:
+            if town.executor.live > cap:
+                above.append(spec.replica_id)
+            return await work(spec)
+
+        town.executor.behaviour = counted
+        for queue in town.queues.values():
+            queue.publish(4)
+        async with town.engine(*town.jobs(interval_s=5), pulse=pulse):
+            await town.until(town.done, limit_s=120, pulse=pulse)
+        await asyncio.sleep(0.4)  # a launch that was under way in the executor is through
+        cap = 1
+        town.limits = Limits(overall=GlobalLimits(executions=cap))
+        async with town.engine(*town.jobs(interval_s=5)):
+            assert await town.until(town.done, limit_s=200), f"killed at {at}, after={after}"
+        assert above == [], f"killed at {at}, after={after}"
+        for queue in town.queues.values():
+            assert set(queue.consumed.values()) == {1}
+        calls = pulse.calls
+
+    in_virtual_time(story)
+    return calls
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_step_and_started_with_a_lower_cap_nothing_begins_above_it(after: bool) -> None:
+    total = _flood_killed_at(0, after=after)
+    assert total > 60
+    for at in range(1, total + 1, 2):
+        _flood_killed_at(at, after=after)
 
 
 def _calls(name: str, holder: str) -> list[str]:

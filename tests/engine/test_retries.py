@@ -186,6 +186,30 @@ def test_trouble_of_the_engine_costs_no_retry_and_what_stays_unknown_ends_as_unk
     in_virtual_time(story)
 
 
+def test_trouble_of_the_engine_holds_back_no_message_and_a_refused_launch_holds_back_launches() -> None:
+    async def story() -> None:
+        world = World(work_s=1)
+        world.queue.publish(3)
+        wait = world.executor.wait
+        ends = 0
+
+        async def lost_at_first(handle: object) -> ReplicaExit:
+            nonlocal ends
+            how, ends = await wait(handle), ends + 1  # type: ignore[arg-type]
+            return how if ends > 3 else replace(how, code=None, reason="Lost", fault=Fault.INFRA)
+
+        world.executor.wait = lost_at_first  # type: ignore[assignment,method-assign]
+        async with world.engine(event_job(high=3, interval_s=5)) as engine:
+            await world.until(lambda: len(world.executor.launches) == 6)
+            await asyncio.sleep(5)
+            healthy = {c.type: c.status for c in engine.job("drain").conditions}["Healthy"]
+        states = await world.executions()
+        assert healthy == "True"
+        assert {state.execution.status for state in states} == {ExecutionStatus.SUCCEEDED}
+
+    in_virtual_time(story)
+
+
 def test_replicas_are_told_who_they_are_and_why_they_were_started() -> None:
     seen: list[dict[str, str]] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -117,6 +118,30 @@ async def test_a_removal_by_somebody_else_ends_the_wait(executor: Executor, work
     assert (waiting.result().reason, waiting.result().fault) == ("RemovedFromOutside", Fault.INFRA)
 
 
+async def test_a_kill_is_told_as_such_if_we_looked_on_and_as_not_known_whose_if_nobody_did(
+    context: ExecutorContext, docker_engine: Engine, worker_image: str
+) -> None:
+    settings = {"host": docker_engine.url}
+    async with open_docker(settings, context, limits=QUICK) as first:
+        watched, unwatched = [
+            await soon(first.launch(spec(worker_image, "exec sleep 600"))) for _ in range(2)
+        ]
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(soon(first.wait(watched)))
+            with docker_engine.client() as client:
+                await asyncio.to_thread(client.api.kill, watched.token)
+        seen = waiting.result()
+        again = await soon(first.wait(watched))
+    with docker_engine.client() as client:
+        await asyncio.to_thread(client.api.kill, unwatched.token)
+    async with open_docker(settings, context, limits=QUICK) as second:
+        unseen = await soon(second.wait(unwatched))
+        await sweep(second)
+    assert (seen.code, seen.reason, seen.fault) == (137, "Signaled", None)
+    assert again == seen
+    assert (unseen.code, unseen.reason, unseen.fault) == (137, "EngineLost", Fault.INFRA)
+
+
 async def test_a_log_is_kept_byte_by_byte_in_order(
     executor: Executor, context: ExecutorContext, worker_image: str
 ) -> None:
@@ -139,9 +164,38 @@ async def test_a_long_log_is_bounded_by_the_engine(
         await soon(executor.wait(handle))
         await soon(executor.remove(handle))
         kept = await lines_of(executor.logs(wanted.replica_id, None, tail=None, follow=False))
+    assert kept[0].startswith("[scaler: the beginning of this log may be cut: the engine kept ")
+    del kept[0]
     assert kept[-1] == "30000"
     assert 0 < len(kept) < 10_000
     assert kept == [str(number) for number in range(int(kept[0]), 30_001)]
+
+
+async def test_a_flood_of_a_gigabyte_costs_bounded_disk_and_memory(
+    context: ExecutorContext, docker_engine: Engine, worker_image: str
+) -> None:
+    """1 GiB in lines of 16 KiB; the engine keeps 2 MB of it, and what is kept of that says that it is not all."""
+    make = r"head -c 16383 /dev/zero | tr '\0' x > /tmp/a; echo >> /tmp/a"
+    grow = "for n in 1 2 3 4 5 6; do cat /tmp/a /tmp/a /tmp/a /tmp/a > /tmp/b; mv /tmp/b /tmp/a; done"
+    write = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do cat /tmp/a; done; echo end"
+    flood = spec(worker_image, f"{make}; {grow}; {write}")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    settings = {"host": docker_engine.url, "logMaxSize": "1m", "logMaxFile": 2}
+    async with open_docker(settings, context) as executor:
+        handle = await executor.launch(flood)
+        async with asyncio.timeout(300):
+            ended = await executor.wait(handle)
+        live = await lines_of(executor.logs(flood.replica_id, handle, tail=None, follow=False))
+        await soon(executor.remove(handle))
+        kept = await lines_of(executor.logs(flood.replica_id, None, tail=None, follow=False))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
+    assert ended.code == 0
+    note = "[scaler: the beginning of this log may be cut: "
+    assert (kept[0].startswith(note), live[-1].startswith(note)) == (True, True)
+    assert (kept[-1], live[-2]) == ("end", "end")
+    assert sum(map(len, kept)) < 2_200_000
+    assert sum(one.stat().st_size for one in context.log_dir.iterdir()) < 100_000
+    assert grown < 100 << 20
 
 
 async def test_a_replica_is_not_removed_while_its_log_cannot_be_kept(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.model.decision import Bound, Occasion
+from scaler.model.decision import Bound, Occasion, Reason
 from scaler.model.job import StrategyName
 from scaler.planning import breaker
+from scaler.planning.capacity import Cut
 from scaler.planning.counts import Counts
 from scaler.planning.decide import Inputs, decide, trimmed
+from scaler.trace.codec import decode, encode
 from tests.planning.builders import NOW, reading, trigger
 
 
@@ -31,6 +34,17 @@ def test_the_breaker_cuts_what_the_readings_ask_for() -> None:
     assert decide(inputs(value=10, counts=none_live)).launch == 10
     braked = decide(inputs(value=10, counts=none_live, breaker=backing_off))
     assert (braked.launch, braked.bound) == (breaker.FREE_LAUNCHES, Bound.BREAKER)
+
+
+def test_a_limit_of_the_daemon_cuts_what_is_left_and_a_trace_of_it_gives_the_same() -> None:
+    cut = Cut(launch=2, bound=Bound.GLOBAL_EXECUTIONS, reason=Reason.AT_GLOBAL_LIMIT, message="full")
+    made = inputs(value=10, counts=Counts(running=0, pending=0), cut=cut)
+    assert (decide(made).launch, decide(made).bound) == (2, Bound.GLOBAL_EXECUTIONS)
+    none = decide(replace(made, cut=replace(cut, launch=0)))
+    assert (none.launch, none.reason, none.message) == (0, Reason.AT_GLOBAL_LIMIT, "full")
+    wide = decide(replace(made, cut=replace(cut, launch=50)))
+    assert (wide.launch, wide.bound) == (10, Bound.NONE)
+    assert decode(Cut, encode(cut)) == cut
 
 
 def test_a_hold_launches_nothing() -> None:
