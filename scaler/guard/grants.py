@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from scaler.errors import ScalerError
@@ -34,12 +35,14 @@ class Grants:
     Attributes:
         mounts: host folders for bind mounts.
         networks: names of networks that containers may join; `host` is one of them if it is named.
+        volumes: named volumes that containers may mount besides their own; `*` and `?` stand for any text.
         instance: the only daemon whose containers may be touched; None: any daemon's.
         engine_paths: where the sockets of the engine are; no mount may hold one.
     """
 
     mounts: tuple[MountGrant, ...] = ()
     networks: frozenset[str] = frozenset()
+    volumes: tuple[str, ...] = ()
     instance: str | None = None
     engine_paths: tuple[str, ...] = ()
 
@@ -49,6 +52,10 @@ class Grants:
             return False
         found: Any = labels.get(LABEL_INSTANCE)
         return bool(found) and isinstance(found, str) and self.instance in (None, found)
+
+    def opens_volume(self, name: str) -> bool:
+        """Say whether a volume may be mounted whoever made it."""
+        return any(fnmatchcase(name, pattern) for pattern in self.volumes)
 
     @property
     def label_filter(self) -> str:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import tempfile
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,27 +15,12 @@ import pytest
 
 from executors.docker import open_docker
 from scaler.errors import LaunchError
-from scaler.guard.grants import Grants
-from scaler.guard.proxy import Guard
-from scaler.guard.serve import GuardOptions, serve_guard
 from scaler.model.replica import ReplicaSpec
 from scaler.ports.executor import Executor, ExecutorContext
 from scaler.testing.executor_contract import ExecutorContract, make_spec
+from tests.executors._guarded import guarded
 from tests.guard.bodies import OURS
 from tests.infra.engine import Engine
-
-
-@asynccontextmanager
-async def guarded(engine: Engine, **grants: Any) -> AsyncIterator[tuple[Path, Guard]]:
-    """Run a guard before an engine; give its socket, and itself."""
-    folder = Path(tempfile.mkdtemp(prefix="scaler-guard-"))
-    try:
-        listen = folder / "guard.sock"
-        options = GuardOptions(engine=engine.url, listen=listen, grants=Grants(**grants))
-        async with serve_guard(options) as guard:
-            yield listen, guard
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class TestDockerExecutorThroughTheGuard(ExecutorContract):
@@ -175,6 +157,10 @@ async def test_strangers_volumes_are_neither_mounted_nor_removed(
             assert (await caller.ask("POST", "/containers/create", body))[0] == 403
             assert (await caller.ask("DELETE", f"/volumes/{name}"))[0] == 403
             assert (await caller.ask("POST", "/volumes/create", {"Name": name, "Labels": OURS}))[0] == 403
+            async with guarded(docker_engine, volumes=("scaler-test-*",)) as (path, _):
+                status, text = await Caller(path).ask("POST", "/containers/create", body)
+                assert status == 201
+                client.containers.get(json.loads(text)["Id"]).remove()
         finally:
             volume.remove(force=True)
     assert (await caller.ask("POST", "/volumes/create", {"Name": name, "Labels": OURS}))[0] == 201
