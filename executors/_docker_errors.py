@@ -98,6 +98,8 @@ def _reason(exc: DockerError) -> str:
         return "MountFailed"
     if "executable file not found" in message or "no such file or directory" in message:
         return "StartFailed"
+    if "storage-opt" in message or "storage opt" in message:
+        return "StorageLimitUnsupported"
     if exc.status == 404 and "no such image" in message:
         return "ImageNotFound"
     if exc.status == 400:

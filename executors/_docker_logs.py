@@ -12,33 +12,72 @@ import aiohttp
 from aiodocker import Docker, DockerError
 
 from executors._docker_errors import engine_call
+from executors._docker_rotation import Measure
 from executors._docker_settings import Limits
 from executors._logfile import Lines
+from executors._logparts import compress, compressed
 from scaler.errors import ExecutorUnavailable
 
 _WRITE_BYTES = 1 << 18
 
 
 async def live_lines(
-    client: Docker, container: str, limits: Limits, *, tail: int | None, follow: bool
+    client: Docker,
+    container: str,
+    limits: Limits,
+    *,
+    tail: int | None,
+    follow: bool,
+    whole: int | None = None,
 ) -> AsyncIterator[str]:
     """Give lines of a container that the engine still has.
+
+    If the engine may have dropped the beginning of all lines (`whole`, see `whole_below`), the last one says so.
 
     Raises:
         DockerError: status 404 if it has none of that name.
         ExecutorUnavailable: no answer, or the stream broke.
     """
-    lines = Lines()
+    lines, measure = Lines(), Measure(whole if tail is None else None)
     async with _stream(client, container, limits, tail=tail, follow=follow) as pieces:
         async for piece in pieces:
+            measure.add(piece)
             for line in lines.feed(piece):
                 yield line
     for line in lines.flush():
         yield line
+    if note := measure.note():
+        yield note
 
 
-async def keep_log(client: Docker, container: str, path: Path, limits: Limits) -> None:
-    """Write a container's whole log to `path`, as it was written; a half-written file never bears that name.
+async def timed_lines(client: Docker, container: str, limits: Limits) -> AsyncIterator[tuple[str, str]]:
+    """Give all lines so far, each with the time of its first byte, which sorts as text.
+
+    The engine writes a time before each piece, also before those that a long line is cut into.
+
+    Raises:
+        DockerError: status 404 if it has no such container.
+        ExecutorUnavailable: no answer, or the stream broke.
+    """
+    lines, at = Lines(), ""
+    async with _stream(client, container, limits, tail=None, follow=False, timed=True) as pieces:
+        async for piece in pieces:
+            stamp, _, rest = piece.partition(b" ")
+            at = at or stamp.decode()
+            for line in lines.feed(rest):
+                yield at, line
+            if rest.endswith(b"\n"):
+                at = ""
+    for line in lines.flush():
+        yield at, line
+
+
+async def keep_log(
+    client: Docker, container: str, path: Path, limits: Limits, *, whole: int | None = None
+) -> None:
+    """Keep all that the engine has of a container's log; a half-written file never bears the name of a log.
+
+    If the engine may have dropped its beginning (`whole`, see `whole_below`), its first line says so.
 
     Raises:
         DockerError: the engine cannot give this log.
@@ -47,8 +86,9 @@ async def keep_log(client: Docker, container: str, path: Path, limits: Limits) -
     partial = path.with_name(f"{path.name}.part")
     try:
         async with asyncio.timeout(limits.log_s):
-            await _copy(client, container, partial, limits)
+            measure = await _copy(client, container, partial, limits, Measure(whole))
             await asyncio.to_thread(partial.replace, path)
+            await asyncio.to_thread(compress, path, head=measure.note())
     except TimeoutError as exc:
         raise ExecutorUnavailable(f"docker: log of {container}: not read within {limits.log_s:g} s") from exc
     except OSError as exc:
@@ -67,16 +107,19 @@ async def note_lost_log(path: Path, why: str) -> None:
 
 
 def _leave_note(path: Path, text: str) -> None:
+    if compressed(path).exists():
+        return
     with suppress(FileExistsError), path.open("x") as file:
         file.write(text)
 
 
-async def _copy(client: Docker, container: str, partial: Path, limits: Limits) -> None:
+async def _copy(client: Docker, container: str, partial: Path, limits: Limits, measure: Measure) -> Measure:
     file = await asyncio.to_thread(_create, partial)
     try:
         waiting = bytearray()
         async with _stream(client, container, limits, tail=None, follow=False) as pieces:
             async for piece in pieces:
+                measure.add(piece)
                 waiting += piece
                 if len(waiting) >= _WRITE_BYTES:
                     await asyncio.to_thread(file.write, bytes(waiting))
@@ -84,6 +127,7 @@ async def _copy(client: Docker, container: str, partial: Path, limits: Limits) -
         await asyncio.to_thread(file.write, bytes(waiting))
     finally:
         file.close()
+    return measure
 
 
 def _create(path: Path) -> IO[bytes]:
@@ -93,7 +137,7 @@ def _create(path: Path) -> IO[bytes]:
 
 @asynccontextmanager
 async def _stream(
-    client: Docker, container: str, limits: Limits, *, tail: int | None, follow: bool
+    client: Docker, container: str, limits: Limits, *, tail: int | None, follow: bool, timed: bool = False
 ) -> AsyncIterator[AsyncIterator[bytes]]:
     """Open the log as pieces of stdout and stderr, in the order in which they were written.
 
@@ -102,6 +146,7 @@ async def _stream(
     """
     last = "all" if tail is None else str(tail)
     params = {"stdout": "1", "stderr": "1", "follow": str(int(follow)), "tail": last}
+    params["timestamps"] = str(int(timed))
     async with engine_call(f"log of {container}", limits.inspect_s):
         if client.api_version == "auto":
             await client.version()  # settles it

@@ -12,6 +12,7 @@ from typing import Any
 from scaler.errors import ConfigError
 
 _WHERE = "executors.docker"
+_VOLUME = re.compile(r"[a-zA-Z0-9*?][a-zA-Z0-9_.*?-]*")
 _SIZE = re.compile(r"[1-9][0-9]*[kmg]?", re.IGNORECASE)
 
 
@@ -26,9 +27,15 @@ class PullPolicy(StrEnum):
 HELP: Mapping[str, tuple[Any, str]] = {
     "host": (None, "engine address (unix://, tcp://); default: DOCKER_HOST, else the current docker context"),
     "allowedMounts": ([], "host folders that jobs may mount, with all below them; none by default"),
+    "allowedVolumes": ([], "named volumes that jobs may mount; * and ? stand for any text; none by default"),
+    "storageLimit": (
+        False,
+        "enforce resources.ephemeralStorage; needs an engine on xfs with pquota, or the like",
+    ),
+    "holderImage": (None, "image that only waits, for replicas of several containers; built in by default"),
     "pidsLimit": (512, "processes and threads one container may have"),
     "logMaxSize": ("10m", "size at which the engine turns over a container's log (number and k, m or g)"),
-    "logMaxFile": (2, "log files the engine keeps of one container, the current one included"),
+    "logMaxFile": (2, "log files the engine keeps of one container, the current one included; 2 or more"),
     "stopGrace": (10, "seconds between TERM and KILL when the engine itself stops a container"),
     "maxConcurrentLaunches": (
         8,
@@ -46,6 +53,9 @@ class DockerSettings:
 
     host: str | None
     allowed_mounts: tuple[str, ...]
+    allowed_volumes: tuple[str, ...]
+    storage_limit: bool
+    holder_image: str | None
     pids_limit: int
     log_max_size: str
     log_max_file: int
@@ -86,9 +96,12 @@ def parse_settings(settings: Mapping[str, Any]) -> DockerSettings:
     return DockerSettings(
         host=_host(given["host"]),
         allowed_mounts=_folders(given["allowedMounts"]),
+        allowed_volumes=_names(given["allowedVolumes"]),
+        storage_limit=_truth("storageLimit", given["storageLimit"]),
+        holder_image=_image(given["holderImage"]),
         pids_limit=_number("pidsLimit", given["pidsLimit"]),
         log_max_size=_size(given["logMaxSize"]),
-        log_max_file=_number("logMaxFile", given["logMaxFile"]),
+        log_max_file=_number("logMaxFile", given["logMaxFile"], least=2),
         stop_grace_s=_number("stopGrace", given["stopGrace"], least=0),
         max_concurrent_launches=_number("maxConcurrentLaunches", given["maxConcurrentLaunches"]),
         pull_policy=_policy(given["pullPolicy"]),
@@ -115,6 +128,22 @@ def _folders(value: object) -> tuple[str, ...]:
         raise _wrong("allowedMounts", value, "a list of absolute host paths")
     assert isinstance(value, list | tuple)
     return tuple(value)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    good = isinstance(value, list | tuple) and all(
+        isinstance(one, str) and _VOLUME.fullmatch(one) for one in value
+    )
+    if not good:
+        raise _wrong("allowedVolumes", value, "a list of names of volumes, such as cache or team-*")
+    assert isinstance(value, list | tuple)
+    return tuple(value)
+
+
+def _image(value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise _wrong("holderImage", value, "the name of an image")
+    return value
 
 
 def _number(name: str, value: object, *, least: int = 1) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from aiodocker.containers import DockerContainer
 from executors._docker_errors import engine_call
 from executors._docker_exit import ENDED, ended_by_a_stranger, exit_of, vanished
 from executors._docker_settings import Limits
+from executors._docker_usage import UsageSampler
 from executors._labels import owner_filter
 from scaler.errors import ExecutorUnavailable
 from scaler.model.replica import ReplicaExit
@@ -37,6 +39,7 @@ class Watcher:
         self._client = client
         self._filters = owner_filter(instance)
         self._limits = limits
+        self.usage = UsageSampler(client, limits)
         self._waits: dict[str, asyncio.Future[ReplicaExit]] = {}
         self._to_look: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
@@ -50,8 +53,10 @@ class Watcher:
         self._stopping: set[str] = set()
         self._runner: asyncio.Task[None] | None = None
 
-    async def wait(self, container: str) -> ReplicaExit:
+    async def wait(self, container: str, *, is_measured: bool = True) -> ReplicaExit:
         """Wait for a container's end; one that has ended or is unknown is told at once.
+
+        `is_measured` says whether it matters what the container uses.
 
         Raises:
             ExecutorUnavailable: the watcher itself has ended.
@@ -62,6 +67,8 @@ class Watcher:
         if future is None:
             future = asyncio.get_running_loop().create_future()
             self._waits[container] = future
+            if is_measured:
+                self.usage.follow(container)
         self._look_at(container)
         runner = self._runner
         if runner is None:
@@ -97,6 +104,7 @@ class Watcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_events(), name="docker/events")
             group.create_task(self._compare(), name="docker/compare")
+            group.create_task(self.usage.run(), name="docker/usage")
             for number in range(_INSPECTORS):
                 group.create_task(self._inspect_queued(), name=f"docker/inspect-{number}")
 
@@ -201,6 +209,7 @@ class Watcher:
         return False
 
     def _resolve(self, container: str, ended: ReplicaExit) -> None:
+        ended = replace(ended, usage=self.usage.end(container))
         self._told[container] = ended
         future = self._waits.pop(container, None)
         if future is not None and not future.done():

@@ -16,6 +16,7 @@ from scaler import __version__
 from scaler.api.address import socket_path
 from scaler.api.app import build_app
 from scaler.api.serve import TcpListener, serve
+from scaler.bounds import engine_limits
 from scaler.config.document import LoadedJob
 from scaler.config.load import LoadResult, load_paths
 from scaler.config.merge import Merged, merge
@@ -24,7 +25,6 @@ from scaler.config.watch import watch
 from scaler.engine.audit import Audit
 from scaler.engine.clock import SystemClock
 from scaler.engine.crew import Crew
-from scaler.engine.limits import Limits
 from scaler.engine.retention import Keeper
 from scaler.engine.roster import Roster
 from scaler.engine.sessions import Sessions
@@ -42,6 +42,7 @@ from scaler.store.opening import Footing
 from scaler.store.sqlite import open_store
 from scaler.trace.recorder import TraceFile, open_recorder
 from scaler.turn import Ending, Standby, take_turn
+from scaler.wire.checks import image_faults
 from scaler.wire.rules import resolve_rule
 
 log = structlog.get_logger("scaler")
@@ -138,7 +139,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> tuple[Supervisor,
             instance=instance,
             wall=SystemClock.wall,
             check=opener.check,
-            limits=_limits(settings),
+            limits=engine_limits(settings),
             recorder=recorder,
         )
     )
@@ -172,25 +173,14 @@ class _Executors:
 
     def check(self, job: Job) -> tuple[tuple[str, str], ...]:
         """List what the job's executor could not run of it; see `ExecutorType.check`."""
-        return EXECUTORS.load(job.executor).check(job, self._settings.executors.get(job.executor, {}))
+        kind = EXECUTORS.load(job.executor)
+        faults = kind.check(job, self._settings.executors.get(job.executor, {}))
+        return (*faults, *image_faults(job.template)) if kind.needs_image else faults
 
 
 def log_dir(state_dir: Path) -> Path:
     """Name the folder where the logs of replicas are kept."""
     return state_dir / "logs"
-
-
-def _limits(settings: Settings) -> Limits:
-    limits = settings.limits
-    return Limits(
-        poll_s=limits.poll_timeout.total_seconds(),
-        source_gap_s=limits.refill_interval.total_seconds(),
-        source_requests=limits.source_requests,
-        launch_s=limits.launch_timeout.total_seconds(),
-        stop_grace_s=limits.stop_grace.total_seconds(),
-        call_s=limits.stop_grace.total_seconds() + 50.0,
-        overall=limits.overall,
-    )
 
 
 async def _serve(

@@ -10,7 +10,7 @@ from scaler.model.audit import AuditEntry
 from scaler.model.decision import Decision, RuleVerdict
 from scaler.model.execution import ExecutionStatus
 from scaler.model.job import EventTrigger, Job, ManualTrigger, ScheduleTrigger
-from scaler.ports.control import Condition, EngineHealth, Inspection, JobView
+from scaler.ports.control import Condition, EngineHealth, Inspection, JobView, Usage
 
 Body = dict[str, Any]
 
@@ -138,6 +138,17 @@ def health_body(health: EngineHealth, *, version: str, now: datetime) -> Body:
         "draining": None
         if drain is None
         else {"by": drain.by, "at": time_text(drain.at), "unfinished": drain.unfinished},
+        "usage": _usage_body(health.usage),
+    }
+
+
+def _usage_body(usage: Usage) -> Body:
+    used, limits = usage.used, usage.limits
+    return {
+        "executions": {"used": used.executions, "limit": limits.executions},
+        "cpu": {"used": round(used.cpu, 3), "limit": limits.cpu},
+        "memoryBytes": {"used": used.memory_bytes, "limit": limits.memory_bytes},
+        "waiting": list(usage.waiting),
     }
 
 

@@ -161,7 +161,24 @@ def check_daemon(*, needed: bool = False) -> tuple[Check, dict[str, Any] | None]
     text = f"version {health['version']}, up {health['uptimeSeconds']:.0f} s" + "".join(
         f"; {f}" for f in faults
     )
+    text += _usage_text(health.get("usage") or {})
     return Check(name="daemon", state="ok" if health["ok"] else "broken", message=text), health
+
+
+def _usage_text(usage: dict[str, Any]) -> str:
+    """Say how much is taken of the limits that all jobs share, where there are any."""
+    parts = [
+        f"{usage[key]['used'] / unit:g} of {usage[key]['limit'] / unit:g} {noun}"
+        for key, unit, noun in (
+            ("executions", 1, "executions"),
+            ("cpu", 1, "cores"),
+            ("memoryBytes", 1 << 30, "Gi"),
+        )
+        if usage.get(key, {}).get("limit") is not None
+    ]
+    if usage.get("waiting"):
+        parts.append(f"waiting for room: {', '.join(usage['waiting'])}")
+    return f"; taken: {', '.join(parts)}" if parts else ""
 
 
 def check_promises() -> Check:

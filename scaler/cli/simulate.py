@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scaler.cli import render
+from scaler.cli.files import SETTINGS
 from scaler.cli.options import output_option, wants_json
 
 if TYPE_CHECKING:
@@ -114,6 +117,14 @@ Exit codes: 0 done, 1 --verify found differences, 2 wrong use or file.
     "--from", "begin", metavar="TIME", help="The first moment, for schedules, as 2026-01-01T00:00:00Z."
 )
 @click.option(
+    "--down",
+    "outages",
+    multiple=True,
+    metavar="FROM-UNTIL",
+    help="The daemon is down meanwhile, as 2h-2h5m; what runs goes on and is adopted. Repeatable.",
+)
+@SETTINGS
+@click.option(
     "--seed", type=int, default=1, metavar="N", help="Another one draws other chances.  [default: 1]"
 )
 @click.pass_context
@@ -147,10 +158,14 @@ def simulate(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _verify(trace: Path) -> int:
-    from scaler.trace.read import read_trace
+    from scaler.trace.read import Trace
     from scaler.trace.verify import replay
 
-    return tell_replay(replay(read_trace(trace)))
+    began = time.monotonic()
+    tell = partial(_teller(began), f"deciding {trace.name}")
+    found = replay(Trace(trace, tell))
+    _clear(time.monotonic() - began)
+    return tell_replay(found)
 
 
 def _options(given: dict[str, Any]) -> SimulateOptions:
@@ -187,6 +202,8 @@ def _options(given: dict[str, Any]) -> SimulateOptions:
         price=Price(cpu_second=cpu or 0.0, gib_second=memory or 0.0) if priced else None,
         seed=given["seed"],
         begin=maybe(_read_moment, "begin"),
+        settings=given["settings"],
+        outages=_read_outages(given["outages"]),
     )
 
 
@@ -198,6 +215,22 @@ def _read_span_above_0(text: str, what: str) -> float:
     if not 0 < seconds <= 366 * 86_400:
         raise ConfigError(f"{what}: got '{text}'; write a time above 0 and up to 366d")
     return seconds
+
+
+def _read_outages(texts: Sequence[str]) -> tuple[tuple[float, float], ...]:
+    from scaler.errors import ConfigError
+    from scaler.simulation.chance import read_span
+
+    found: list[tuple[float, float]] = []
+    for text in texts:
+        begin, dash, end = text.partition("-")
+        what = f"--down {text}"
+        if not dash or read_span(end, what) <= read_span(begin, what):
+            raise ConfigError(f"{what}: write two times after the beginning, such as 2h-2h5m or 30s-90s")
+        found.append((read_span(begin, what), read_span(end, what)))
+    if any(one[1] > other[0] for one, other in pairwise(sorted(found))):
+        raise ConfigError("--down: the times overlap; write each outage once")
+    return tuple(sorted(found))
 
 
 def _read_moment(text: str, _what: str) -> datetime:
@@ -214,11 +247,11 @@ def _teller(began: float) -> Callable[[str, float], None]:
     redraws, last = sys.stderr.isatty(), began + QUIET_S - (1.0 if sys.stderr.isatty() else 10.0)
     pause = 1.0 if redraws else 10.0
 
-    def tell(settings: str, share: float) -> None:
+    def tell(what: str, share: float) -> None:
         nonlocal last
         if time.monotonic() - last >= pause:
             last = time.monotonic()
-            text = f"simulating ({settings}): {share:.0%}"
+            text = f"{what}: {share:.0%}"
             click.echo(f"\r{text:<70}" if redraws else text, nl=not redraws, err=True)
 
     return tell
@@ -227,9 +260,14 @@ def _teller(began: float) -> Callable[[str, float], None]:
 # --- printing ---------------------------------------------------------------------------------------------
 
 
-def _show(outcomes: Sequence[Outcome], took_s: float) -> None:
+def _clear(took_s: float) -> None:
+    """Take away the line of progress."""
     if sys.stderr.isatty() and took_s > QUIET_S:
         click.echo(f"\r{'':<70}\r", nl=False, err=True)
+
+
+def _show(outcomes: Sequence[Outcome], took_s: float) -> None:
+    _clear(took_s)
     rows = [_row(outcome.settings, job) for outcome in outcomes for job in outcome.jobs]
     render.table(COLUMNS, rows)
     for outcome in outcomes:
@@ -290,14 +328,14 @@ def tell_replay(found: Replay) -> int:
     """Print what a replay found; give the exit code."""
     if wants_json():
         render.print_json(asdict(found))
-        return 1 if found.differences else 0
+        return 1 if found.differing else 0
     for item in found.differences[:SHOWN]:
         click.echo(
             f"{item.place}: {item.job} at {item.at}: {item.field} was {item.recorded}, is {item.replayed} now "
             f"({item.formula})",
             err=True,
         )
-    count = len(found.differences)
+    count = found.differing
     verb = "comes" if count == 1 else "come"
     same = "all come out the same" if not count else f"{count} {verb} out otherwise"
     made = f"{found.decisions} {'decision' if found.decisions == 1 else 'decisions'}"

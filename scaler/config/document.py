@@ -16,14 +16,13 @@ from scaler.model.names import job_name_fault
 from scaler.plugins import Registry
 from scaler.ports.executor import ExecutorType
 from scaler.ports.scaler import AnyScalerType
-from scaler.wire.base import parse_memory, read_number, read_text
+from scaler.wire.base import read_text
 from scaler.wire.faults import Node, Path, WireFault, where
 from scaler.wire.job import JobReading, read_job
 from scaler.wire.poison import check_poison
 from scaler.wire.rules import check_rule, container_env
 from scaler.wire.shares import check_shares
-
-_GIB = 1 << 30
+from scaler.wire.warnings import job_warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +94,7 @@ def load_document(document: Document, context: LoadContext) -> DocumentOutcome:
     return DocumentOutcome(
         job=loaded,
         faults=scribe.write(found, with_source=True),
-        warnings=scribe.write([reading.authored(w) for w in _warnings(reading.root)]) if loaded else (),
+        warnings=_warnings(loaded.job, executor, context, reading, scribe) if loaded else (),
         secret_files=tuple(secrets.files),
     )
 
@@ -213,16 +212,12 @@ def _container(root: Node) -> Container:
     return Container(name="", env=tuple(env))
 
 
-def _warnings(root: Node) -> list[WireFault]:
-    """List resources that the service's Consumption plan would refuse; they run here all the same."""
-    found: list[WireFault] = []
-    for container in root["properties"]["template"]["containers"]:
-        resources = container["resources"]
-        if not resources["cpu"].is_set and not resources["memory"].is_set:
-            continue
-        cpu = read_number(resources["cpu"].value or 0.5)
-        memory = parse_memory(resources["memory"].text or "1Gi")
-        if cpu % 0.25 or memory != int(cpu * 2 * _GIB) or cpu > 4:
-            message = "runs here; Azure's Consumption plan wants cpu in steps of 0.25 and 2Gi a core"
-            found.append(resources.fault(message))
-    return found
+def _warnings(
+    job: Job, executor: ExecutorType | None, context: LoadContext, reading: JobReading, scribe: _Scribe
+) -> tuple[Fault, ...]:
+    """List what runs, but otherwise than a job says or than it would in Azure."""
+    found = job_warnings(reading.root)
+    if executor is not None:
+        told = executor.notes(job, context.executor_settings.get(job.executor, {}))
+        found += [WireFault(path=parse_where(path), message=message) for path, message in told]
+    return scribe.write([reading.authored(one) for one in found])

@@ -134,7 +134,7 @@ class HistoryWire(WireModel):
 def _read_starts(value: object) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0.01 <= float(str(value)) <= 1_000_000:
-        raise ValueError(f"got {show(value)}; write a number of executions a second, such as 5 or 0.5")
+        raise ValueError(f"got {show(value)}; write how many executions a second, such as 0.5")
     return float(str(value))
 
 

@@ -32,6 +32,7 @@ from scaler.planning.capacity import (
     share_out,
 )
 from scaler.ports.clock import Clock
+from scaler.ports.control import Usage
 
 log = structlog.get_logger("scaler")
 
@@ -93,10 +94,9 @@ class Gate:
     def __post_init__(self) -> None:
         self._tokens = float(self.limits.launch_burst)
 
-    @property
-    def used(self) -> Amount:
-        """What all executions take that have not ended, reserved room included."""
-        return self._used
+    def usage(self) -> Usage:
+        """Tell what is taken, and who waits."""
+        return Usage(limits=self.limits, used=self._used, waiting=tuple(sorted(self._waiting)))
 
     # --- asking ---------------------------------------------------------------------------------------
 
@@ -124,7 +124,10 @@ class Gate:
         self._tokens -= len(given) if room.starts is not None else 0
         reservation = self._reserve(job.name, need, len(given), cut)
         if cut is not None and cut.reason is not Reason.TOO_LARGE:
-            left = replace(claim, asks=count - len(given), since=now if given else claim.since)
+            left = replace(
+                claim, asks=count - len(given), since=now if given else claim.since,
+                live=self._by_job.get(job.name, NOTHING),
+            )  # fmt: skip
             self._waiting[job.name] = _Waiting(left, asked_at=now)
         self._offer()
         return reservation
@@ -191,6 +194,9 @@ class Gate:
             self._by_job[job] = self._by_job.get(job, NOTHING).plus(need, times)
             if not self._by_job[job].executions:
                 del self._by_job[job]
+            if job in self._waiting:
+                item = self._waiting[job]
+                item.claim = replace(item.claim, live=self._by_job.get(job, NOTHING))
 
     # --- a former process -------------------------------------------------------------------------------
 
@@ -252,8 +258,6 @@ class Gate:
         for name in [n for n, item in self._waiting.items() if _is_late(item, now)]:
             del self._waiting[name]
         room = self._room()
-        for name, item in self._waiting.items():
-            item.claim = replace(item.claim, live=self._by_job.get(name, NOTHING))
         allotment = share_out(room, [item.claim for item in self._waiting.values()])
         for name in self._to_wake(allotment, now):
             self._waiting[name].woken_at = now

@@ -13,7 +13,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -23,9 +23,10 @@ from scaler.model.decision import Bound, Decision, Occasion, Reason, bare_decisi
 from scaler.model.execution import ExecutionState
 from scaler.model.job import Job, Overlap, ScheduleTrigger
 from scaler.planning import firing
-from scaler.planning.firing import Turn
+from scaler.planning.firing import Fired, FireInputs, Turn
 from scaler.planning.schedule import due_between, next_due
 from scaler.ports.store import Store
+from scaler.ports.trace import Recorder, Unrecorded
 
 log = structlog.get_logger("scaler")
 
@@ -54,6 +55,7 @@ class SchedulePorts:
     ask: Callable[[Job, int], Reservation]
     fire: Callable[[Job, datetime, int, Reservation], Awaitable[None]]
     stop_all: Callable[[str, str], Awaitable[None]]
+    recorder: Recorder = field(default_factory=Unrecorded)
 
 
 class ScheduleLoop:
@@ -140,31 +142,47 @@ class ScheduleLoop:
         if now < due + firing.delay(self._trigger, self.job.name, due):
             return False
         live = self._ports.live(self.job.name)
+        inputs = FireInputs(
+            job=self.job.name,
+            generation=self.job.generation,
+            trigger=self._trigger,
+            due=due,
+            at=now,
+            live=live,
+        )
         what = firing.turn(self._trigger.overlap, live=live)
         text = f"due {_moment(due)}, {live} live, overlap: {self._trigger.overlap}"
         if what is Turn.START:
-            return await self._start(due, now, text)
+            return await self._start(inputs, text)
         if what is Turn.SKIP:
-            await self._note(Reason.OVERLAP, f"skipped: {text}", now)
+            decision_id = await self._note(Reason.OVERLAP, f"skipped: {text}", now)
+            self._record(inputs, Reason.OVERLAP, decision_id)
             return True
         if self._blocked != (due, Reason.OVERLAP):
             self._blocked = (due, Reason.OVERLAP)
-            await self._note(Reason.OVERLAP, f"waits for the end of what runs: {text}", now)
+            decision_id = await self._note(Reason.OVERLAP, f"waits for the end of what runs: {text}", now)
+            self._record(inputs, Reason.OVERLAP, decision_id)
         if what is Turn.REPLACE:
             await self._ports.stop_all(self.job.name, f"replaced by the execution due {_moment(due)}")
         return False
 
-    async def _start(self, due: datetime, now: datetime, text: str) -> bool:
+    def _record(self, inputs: FireInputs, reason: Reason, decision_id: int, *, launch: int = 0) -> None:
+        self._ports.recorder.fired(inputs, Fired(launch=launch, reason=reason), decision_id=decision_id)
+
+    async def _start(self, inputs: FireInputs, text: str) -> bool:
         """Start the execution of a due time, or let it wait for room; True once it has begun."""
+        due, now = inputs.due, inputs.at
         with self._ports.ask(self.job, 1) as room:
             if room.cut is None:
                 decision_id = await self._note(Reason.LAUNCHED, f"started: {text}", now, launch=1)
+                self._record(inputs, Reason.LAUNCHED, decision_id, launch=1)
                 await self._ports.fire(self.job, due, decision_id, room)
                 return True
             if self._blocked != (due, room.cut.reason):
                 self._blocked = (due, room.cut.reason)
                 message = f"waits for room: {room.cut.message}; due {_moment(due)}"
-                await self._note(room.cut.reason, message, now, bound=room.cut.bound)
+                decision_id = await self._note(room.cut.reason, message, now, bound=room.cut.bound)
+                self._record(replace(inputs, cut=room.cut), room.cut.reason, decision_id)
         return False
 
     async def _note(

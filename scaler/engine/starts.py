@@ -58,7 +58,7 @@ class Starts:
             Conflict: no room.
         """
         if template is not None:
-            template = replace(job.template, container=template.container)
+            template = job.template.running(template)
             self._check(replace(job, template=template))
         name = names.manual_execution_name(job.name)
         state = self.fleet.new(job, Trigger(kind=Cause.MANUAL, by=by), name, template=template)

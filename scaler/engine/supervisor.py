@@ -267,6 +267,7 @@ class Supervisor:
             ask=self._gate.ask,
             fire=self._starts.fire,
             stop_all=self._starts.stop_scheduled,
+            recorder=self._ports.recorder,
         )
 
     # --- JobControl -----------------------------------------------------------------------------------
@@ -333,13 +334,17 @@ class Supervisor:
     async def drain(self, *, by: str = SOMEBODY, timeout_s: float | None = None) -> None:
         """Start nothing more, wait for what runs, then close."""
         await self._recovered.wait()
-        if self._drain.begin(by):
-            await self._audit.record(AuditAction.DAEMON_DRAINED, by=by)
+        if not self._drain.begin(by):
+            return
+        await self._audit.record(AuditAction.DAEMON_DRAINED, by=by)
+        if not self._over.is_set():  # told to end at once meanwhile
             self._spawn(self._drain.finish(timeout_s), "engine/drain")
 
-    def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
-        """Give the log lines of an execution's replicas, one replica after the other."""
-        return self._fleet.logs(job.lower(), execution_id, tail=tail, follow=follow)
+    def logs(
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool, replica: str | None = None
+    ) -> AsyncIterator[str]:
+        """Give the log lines of an execution's replicas, or of one, one replica after the other."""
+        return self._fleet.logs(job.lower(), execution_id, tail=tail, follow=follow, only=replica)
 
     async def health(self) -> EngineHealth:
         """Say how the engine is."""
@@ -354,6 +359,7 @@ class Supervisor:
             ticks=self._ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
             draining=self._drain.state(),
+            usage=self._gate.usage(),
         )
 
     async def inspect(self) -> Inspection:

@@ -162,6 +162,12 @@ def _restart(where: str, value: Any, _grants: Grants) -> None:
         raise Refused(f"{where}: replicas are never restarted by the engine; {_NEVER}")
 
 
+def _storage(where: str, value: Any, _grants: Grants) -> None:
+    options = _mapping(where, value)
+    if set(options) - {"size"} or not all(isinstance(one, str) for one in options.values()):
+        raise Refused(f"{where}: only size is let through; {_NEVER}")
+
+
 def _security(where: str, value: Any, grants: Grants) -> None:
     _texts(where, value, grants)
     for option in value:
@@ -221,6 +227,7 @@ _HOST: Mapping[str, _Check] = {
     "SecurityOpt": _security,
     "CapDrop": _texts,
     "Mounts": _list,
+    "StorageOpt": _storage,
     "LogConfig": _log,
     "NetworkMode": _network,
     "IpcMode": _one_of("", "private", "none"),

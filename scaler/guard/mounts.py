@@ -10,6 +10,7 @@ from typing import Any
 from scaler.guard.grants import Grants, Refused, Resolve
 
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_MEMORY_OPTIONS = re.compile(r"size=[0-9]+m,mode=[0-7]{4}")
 _KEYS = {
     "bind": {"Type", "Source", "Target", "ReadOnly"},
     "volume": {"Type", "Source", "Target", "ReadOnly", "VolumeOptions"},
@@ -85,14 +86,25 @@ def _bind_source(where: str, mount: Mapping[str, Any], grants: Grants, resolve: 
 def _volume_labels(where: str, options: Any) -> Any:
     if not isinstance(options, dict):
         raise Refused(f"{where}.VolumeOptions: must be an object")
+    known = ("Labels", "NoCopy", *(("DriverConfig",) if _is_memory(options.get("DriverConfig")) else ()))
     for key, value in options.items():
-        if key not in ("Labels", "NoCopy") and value not in _EMPTY:
+        if key not in known and value not in _EMPTY:
             raise Refused(
                 f"{where}.VolumeOptions.{key[:60]}: could show any folder of the host; never allowed"
             )
-    for key in [key for key in options if key not in ("Labels", "NoCopy")]:
+    for key in [key for key in options if key not in known]:
         del options[key]
     return options.get("Labels")
+
+
+def _is_memory(driver: Any) -> bool:
+    """Say whether a volume is nothing but memory of a bounded size, as secrets are kept in."""
+    options = driver.get("Options") if isinstance(driver, dict) else None
+    if not isinstance(options, dict) or set(driver) != {"Name", "Options"} or driver["Name"] != "local":
+        return False
+    if set(options) != {"type", "device", "o"} or (options["type"], options["device"]) != ("tmpfs", "tmpfs"):
+        return False
+    return isinstance(options["o"], str) and bool(_MEMORY_OPTIONS.fullmatch(options["o"]))
 
 
 def _sizes_only(where: str, options: Any) -> None:

@@ -70,13 +70,16 @@ def need_of(template: Template, parallelism: int) -> Amount:
     Replicas that are tried again take the place of those that ended, so they need nothing more.
     """
     containers = containers_of(template)
-    return Amount(
-        executions=1,
-        cpu=parallelism * sum(item.resources.cpu for item in containers),
-        memory_bytes=parallelism * sum(item.resources.memory_bytes for item in containers),
-    )
+    cpu = max(sum(item.resources.cpu for item in one) for one in (containers, *_alone(template)))
+    memory = max(sum(item.resources.memory_bytes for item in one) for one in (containers, *_alone(template)))
+    return Amount(executions=1, cpu=parallelism * cpu, memory_bytes=parallelism * memory)
 
 
 def containers_of(template: Template) -> tuple[Container, ...]:
     """Give the containers of a replica that run at the same time."""
-    return (template.container,)
+    return template.containers
+
+
+def _alone(template: Template) -> tuple[tuple[Container, ...], ...]:
+    """Give the containers that run before, each by itself."""
+    return tuple((one,) for one in template.init)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
+from scaler.model.pod import Probe, Volume, VolumeMount
 from scaler.model.secret import Secret
+
+_STORAGE_BY_CPU = ((0.25, 1), (0.5, 2), (1.0, 4))  # cores, GiB
 
 
 class Combine(StrEnum):
@@ -152,15 +155,29 @@ class EnvVar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """Limits of one container. `cpu` in cores, `memory_bytes` in bytes (defaults: 0.5 core, 1 GiB)."""
+    """Limits of one container. `cpu` in cores, the others in bytes (defaults: 0.5 core, 1 GiB).
+
+    `storage_bytes` bounds what the container writes to its own file system; None: not said.
+    """
 
     cpu: float = 0.5
     memory_bytes: int = 1 << 30
+    storage_bytes: int | None = None
+
+    @property
+    def service_storage_bytes(self) -> int:
+        """What the service itself gives for this much CPU, and answers with."""
+        return next((gib << 30 for cpu, gib in _STORAGE_BY_CPU if self.cpu <= cpu), 8 << 30)
+
+    @property
+    def is_storage_own(self) -> bool:
+        """Whether a limit was chosen, rather than copied from the service's answer."""
+        return self.storage_bytes not in (None, self.service_storage_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """What one replica runs. `image` is None only on the process executor."""
+    """One container of a replica. `image` is None only on the process executor."""
 
     name: str
     image: str | None = None
@@ -168,6 +185,8 @@ class Container:
     args: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
     resources: Resources = Resources()
+    mounts: tuple[VolumeMount, ...] = ()
+    probes: tuple[Probe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +202,8 @@ class Registry:
 class DockerOptions:
     """`x-scaler.docker`: what only the docker executor reads.
 
-    `network` None means the engine's default network. `mounts` are host binds as Docker spells them
-    (`/host:/container[:ro]`), refused unless the daemon's settings allow the host path.
+    `network` None means the engine's default network. `mounts` are host binds and named volumes as Docker
+    spells them (`/host:/container[:ro]`, `name:/container[:ro]`), refused unless the daemon's settings allow them.
     """
 
     network: str | None = None
@@ -204,12 +223,54 @@ class ProcessOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """What an execution runs and how; snapshotted into each execution, so that an edit changes none."""
+    """What an execution runs and how; snapshotted into each execution, so that an edit changes none.
+
+    Attributes:
+        container: the first container.
+        further: those beside it; they share its network.
+        init: run one after another before the others; each must end with 0.
+        sidecars: names of containers that are ended once all others have.
+        volumes: folders that containers share; gone with the replica.
+    """
 
     container: Container
+    further: tuple[Container, ...] = ()
+    init: tuple[Container, ...] = ()
+    sidecars: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
     docker: DockerOptions = DockerOptions()
     process: ProcessOptions = ProcessOptions()
     registries: tuple[Registry, ...] = ()
+
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        """All containers but the init ones."""
+        return (self.container, *self.further)
+
+    def running(self, other: Template) -> Template:
+        """Give this template with the containers of another one, as a start by hand may bring them."""
+        return replace(
+            self,
+            container=other.container,
+            further=other.further,
+            init=other.init,
+            sidecars=other.sidecars,
+        )
+
+    def named_containers(self) -> tuple[tuple[str, Container], ...]:
+        """Give every container with its path in the job file."""
+        groups = (("containers", self.containers), ("initContainers", self.init))
+        return tuple(
+            (f"properties.template.{key}[{number}]", one)
+            for key, group in groups
+            for number, one in enumerate(group)
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a replica is one container and nothing else."""
+        first = self.container
+        return not (self.further or self.init or self.volumes or first.mounts or first.probes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ LABEL_INSTANCE = "io.scaler.instance"
 LABEL_JOB = "io.scaler.job"
 LABEL_EXECUTION = "io.scaler.execution"
 LABEL_REPLICA = "io.scaler.replica"
+LABEL_CONTAINER = "io.scaler.container"
+LABEL_PLAN = "io.scaler.plan"
 
 
 def job_name_fault(name: str) -> str | None:

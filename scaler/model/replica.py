@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from scaler.model.job import DockerOptions, ProcessOptions, Registry, Resources
+from scaler.model.pod import Probe, VolumeMount
 from scaler.model.secret import Secret
 
 
@@ -77,10 +78,43 @@ class ReplicaExit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """One of several containers of a replica, its variables resolved."""
+
+    name: str
+    image: str | None
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: Mapping[str, Secret] = field(repr=False)
+    resources: Resources
+    mounts: tuple[VolumeMount, ...] = ()
+    probes: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeSpec:
+    """A volume of a replica. `files` None: an empty folder; else paths and the secrets that they hold."""
+
+    name: str
+    files: tuple[tuple[str, Secret], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSpec:
+    """The parts of a replica that is more than one plain container. See `Template` for what they mean."""
+
+    containers: tuple[ContainerSpec, ...]
+    init: tuple[ContainerSpec, ...] = ()
+    sidecars: tuple[str, ...] = ()
+    volumes: tuple[VolumeSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaSpec:
     """All that an executor needs to start one replica. `env` is resolved: it holds secrets, so no repr.
 
-    `argv` is `command + args`; `command` alone replaces an image's entrypoint, `args` its command.
+    `argv` is `command + args`; `command` alone replaces an image's entrypoint, `args` its command. `pod` None: it is
+    one plain container; else image, command, args, env and resources are those of the first container in it.
     """
 
     replica_id: str
@@ -95,6 +129,7 @@ class ReplicaSpec:
     docker: DockerOptions
     process: ProcessOptions
     registries: tuple[tuple[Registry, Secret], ...] = ()
+    pod: PodSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

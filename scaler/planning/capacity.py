@@ -90,26 +90,38 @@ class Cut:
     message: str
 
 
-def _amounts(amount: Amount) -> tuple[float, float, float]:
-    return float(amount.executions), amount.cpu, float(amount.memory_bytes)
-
-
 def fits(limits: GlobalLimits, used: Amount, need: Amount) -> Bound | None:
     """Give the cap that one execution more would pass; None if it fits."""
-    for (bound, cap), taken, more in zip(limits.caps, _amounts(used), _amounts(need), strict=True):
-        if cap is not None and more > 0 and taken + more > cap + _EPSILON * max(1.0, cap):
-            return bound
+    if _is_passed(limits.executions, used.executions + need.executions):
+        return Bound.GLOBAL_EXECUTIONS
+    if need.cpu > 0 and _is_passed(limits.cpu, used.cpu + need.cpu):
+        return Bound.GLOBAL_CPU
+    if need.memory_bytes > 0 and _is_passed(limits.memory_bytes, used.memory_bytes + need.memory_bytes):
+        return Bound.GLOBAL_MEMORY
     return None
+
+
+def _is_passed(cap: float | None, taken: float) -> bool:
+    return cap is not None and taken > cap + _EPSILON * max(1.0, cap)
 
 
 def _share(limits: GlobalLimits, claim: Claim) -> float:
     """Give how much of its share a job has; without caps its live executions stand for that."""
-    parts = [
-        taken / cap
-        for (_, cap), taken in zip(limits.caps, _amounts(claim.live), strict=True)
-        if cap is not None
-    ]
-    return max(parts, default=float(claim.live.executions)) / claim.weight
+    live, share = claim.live, 0.0
+    if limits.executions is not None:
+        share = live.executions / limits.executions
+    if limits.cpu is not None:
+        share = max(share, live.cpu / limits.cpu)
+    if limits.memory_bytes is not None:
+        share = max(share, live.memory_bytes / limits.memory_bytes)
+    if limits.executions is None and limits.cpu is None and limits.memory_bytes is None:
+        share = float(live.executions)
+    return share / claim.weight
+
+
+def is_full(room: Room) -> bool:
+    """Say whether nothing can begin, whatever it needs: then nobody's place in the line matters."""
+    return room.starts == 0 or _is_passed(room.limits.executions, room.used.executions + 1)
 
 
 class _Line:
@@ -162,6 +174,8 @@ class _Line:
 def share_out(room: Room, claims: Iterable[Claim]) -> Allotment:
     """Give out all there is room for; those whose execution could never fit are left out."""
     limits, used, passed = room.limits, room.used, room.passed
+    if is_full(room):
+        return Allotment()
     starts = math.inf if room.starts is None else room.starts
     line = _Line(limits, (claim for claim in claims if fits(limits, NOTHING, claim.need) is None))
     given: list[Given] = []

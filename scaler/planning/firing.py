@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from scaler.model.decision import Reason
 from scaler.model.job import CatchUp, Overlap, ScheduleTrigger
+from scaler.planning.capacity import Cut
+from scaler.planning.schedule import due_between
 
 ON_TIME = timedelta(seconds=60)
 """A due time that is seen no later than this was not missed: cron itself looks once a minute."""
@@ -98,3 +101,45 @@ def turn(overlap: Overlap, *, live: int) -> Turn:
     if live == 0 or overlap is Overlap.ALLOW:
         return Turn.START
     return {Overlap.FORBID: Turn.SKIP, Overlap.QUEUE: Turn.WAIT, Overlap.REPLACE: Turn.REPLACE}[overlap]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FireInputs:
+    """All that the decision on a due time depends on.
+
+    Attributes:
+        due: the oldest due time that waits.
+        at: the moment of the decision.
+        live: the job's scheduled executions that have not ended.
+        cut: what the limits of the whole daemon leave, where they leave less than one.
+    """
+
+    job: str
+    trigger: ScheduleTrigger
+    due: datetime
+    at: datetime
+    live: int
+    generation: int = 1
+    cut: Cut | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fired:
+    """What became of a due time: started or not, and why."""
+
+    launch: int
+    reason: Reason
+
+
+def fire(inputs: FireInputs) -> Fired | None:
+    """Decide on a due time; None while it is put off, or if it is none of the schedule's."""
+    due, trigger = inputs.due, inputs.trigger
+    if due not in due_between(trigger, due - timedelta(minutes=1), due):
+        return None
+    if inputs.at < due + delay(trigger, inputs.job, due):
+        return None
+    if turn(trigger.overlap, live=inputs.live) is not Turn.START:
+        return Fired(launch=0, reason=Reason.OVERLAP)
+    if inputs.cut is not None:
+        return Fired(launch=0, reason=inputs.cut.reason)
+    return Fired(launch=1, reason=Reason.LAUNCHED)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from scaler.model.capacity import NOTHING, UNLIMITED, Amount, GlobalLimits
 from scaler.model.decision import Decision
 from scaler.model.execution import ExecutionState
 from scaler.model.job import Job, Template
@@ -63,6 +64,15 @@ class Draining:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What all executions take of the limits of the daemon, and the jobs that wait for room, by name."""
+
+    limits: GlobalLimits = UNLIMITED
+    used: Amount = NOTHING
+    waiting: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineHealth:
     """Whether the engine works: executors by name, and the lateness of ticks in seconds."""
 
@@ -74,6 +84,7 @@ class EngineHealth:
     ticks: int
     file_faults: tuple[str, ...]
     draining: Draining | None = None
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +182,10 @@ class JobControl(Protocol):
         """Compare records, decisions and what executors hold with what must hold of them; changes nothing."""
         ...
 
-    def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
-        """Give the log lines of an execution's replicas, one replica after the other.
+    def logs(
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool, replica: str | None = None
+    ) -> AsyncIterator[str]:
+        """Give the log lines of an execution's replicas, or of one, one replica after the other.
 
         Raises:
             NotFound: no such job or execution.

@@ -98,6 +98,7 @@ class ExecutorType:
             `executors.<name>` of the daemon's settings file.
         settings: the names it knows, with a default and a line of help each.
         check: faults of a job that this executor could not run: (path in the job file, text).
+        notes: what of a job this executor runs otherwise than it says, in the same form; shown as warnings.
         unusable: what of the settings or the environment variables keeps it from every job, or None. Blocks
             on small files at most; whether the backend answers is `fingerprint`'s business.
         needs_image: whether a container must name an image.
@@ -109,6 +110,9 @@ class ExecutorType:
     needs_image: bool = True
     settings: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     check: Callable[[Job, Mapping[str, Any]], tuple[tuple[str, str], ...]] = field(
+        default=lambda _job, _settings: ()
+    )
+    notes: Callable[[Job, Mapping[str, Any]], tuple[tuple[str, str], ...]] = field(
         default=lambda _job, _settings: ()
     )
     unusable: Callable[[Mapping[str, Any], Mapping[str, str]], str | None] = field(

@@ -7,6 +7,7 @@ from typing import Protocol
 from scaler.model.execution import ExecutionState
 from scaler.planning.answer import Plan
 from scaler.planning.decide import Inputs
+from scaler.planning.firing import Fired, FireInputs
 
 
 class Recorder(Protocol):
@@ -14,6 +15,10 @@ class Recorder(Protocol):
 
     def decided(self, inputs: Inputs, plan: Plan, *, decision_id: int, read_s: float) -> None:
         """Hear of a decision that is recorded; `read_s` is how long reading the sources took, seconds."""
+        ...
+
+    def fired(self, inputs: FireInputs, fired: Fired, *, decision_id: int) -> None:
+        """Hear of a decision on a due time that is recorded."""
         ...
 
     def ended(self, state: ExecutionState) -> None:
@@ -25,6 +30,9 @@ class Unrecorded:
     """Takes no note."""
 
     def decided(self, inputs: Inputs, plan: Plan, *, decision_id: int, read_s: float) -> None:
+        """Forget it."""
+
+    def fired(self, inputs: FireInputs, fired: Fired, *, decision_id: int) -> None:
         """Forget it."""
 
     def ended(self, state: ExecutionState) -> None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from scaler.errors import ConfigError
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _P99 = 2.326
 """Standard deviations from the median to the 99th percentile."""
 
@@ -23,15 +24,18 @@ FORMS = "a time such as 30s, exp:30s (mean), uniform:10s..60s or lognormal:20s..
 
 
 def read_span(text: str, what: str) -> float:
-    """Read a time such as `500ms`, `30s`, `5m`, `24h`; a number alone is seconds.
+    """Read a time such as `500ms`, `30s`, `2h5m`; a number alone is seconds.
 
     Raises:
         ConfigError: it is none; `what` names it.
     """
-    match = _SPAN.fullmatch(text.strip())
-    if match is None:
+    plain = text.strip()
+    if _NUMBER.fullmatch(plain):
+        return float(plain)
+    parts = _SPAN.findall(plain)
+    if not parts or "".join(map("".join, parts)) != plain:
         raise ConfigError(f"{what}: got '{text}'; write a time such as 500ms, 30s, 5m or 24h")
-    return float(match[1]) * UNITS[match[2] or "s"]
+    return sum(float(number) * UNITS[unit] for number, unit in parts)
 
 
 def dice(seed: int, *names: object) -> random.Random:

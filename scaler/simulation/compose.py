@@ -4,30 +4,33 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from scaler.bounds import engine_limits
 from scaler.config.load import load_paths
+from scaler.config.settings import load_settings
 from scaler.errors import ConfigError
 from scaler.model.job import EventTrigger, Job, ManualTrigger
 from scaler.observability.logs import configure_logs
-from scaler.simulation.arrivals import Arrivals, Burst, Flow, Rate, Told, draw, told_by
+from scaler.simulation.arrivals import Arrivals, Burst, Flow, Rate, draw
 from scaler.simulation.chance import Spans
+from scaler.simulation.deduce import Told, told_by
 from scaler.simulation.queue import Habits
 from scaler.simulation.result import Outcome, Price
 from scaler.simulation.run import BEGINNING, Scene, simulate
 from scaler.simulation.variants import Variant, apply
 from scaler.simulation.worker import Trade
-from scaler.trace.read import read_trace
+from scaler.trace.read import Trace
 
 WORK = Spans(kind="fixed", low=30.0)
 START = Spans(kind="fixed", low=1.0)
 DAY_S = 86_400.0
 
 Tell = Callable[[str, float], None]
-"""Hears which settings are simulated, and which share of the time is over."""
+"""Hears what is done, and which share of it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,8 @@ class SimulateOptions:
         span_s: how long messages come in, seconds.
         work, start, failing: how long a message and a start take, and how many executions fail.
         begin: the first moment, for schedules.
+        settings: the daemon's settings file; its limits hold.
+        outages: from when until when the daemon is down, seconds.
     """
 
     paths: tuple[Path, ...]
@@ -58,6 +63,8 @@ class SimulateOptions:
     price: Price | None = None
     seed: int = 1
     begin: datetime | None = None
+    settings: Path | None = None
+    outages: tuple[tuple[float, float], ...] = ()
 
 
 def simulate_files(
@@ -69,9 +76,10 @@ def simulate_files(
         ConfigError: a file, the trace or an option is wrong; all faults of job files, one a line.
     """
     configure_logs(level="error", form="console")
+    settings = load_settings(options.settings, env=env)
     jobs = _load(options.paths, env)
-    told = told_by(read_trace(options.trace)) if options.trace is not None else None
-    scene = _scene(options, jobs, told)
+    told = _told(options.trace, tell) if options.trace is not None else None
+    scene = replace(_scene(options, jobs, told), limits=engine_limits(settings))
     outcomes = []
     for variant in (Variant(), *options.variants):
         changed = apply(variant, jobs)
@@ -84,8 +92,12 @@ def simulate_files(
     return tuple(outcomes)
 
 
+def _told(path: Path, tell: Tell) -> Told:
+    return told_by(Trace(path, partial(tell, f"reading {path.name}")))
+
+
 def _tell_share(tell: Tell, name: str, span_s: float, at_s: float) -> None:
-    tell(name, min(1.0, at_s / span_s))
+    tell(f"simulating ({name})", min(1.0, at_s / span_s))
 
 
 def _load(paths: Sequence[Path], env: Mapping[str, str]) -> tuple[Job, ...]:
@@ -119,6 +131,7 @@ def _scene(options: SimulateOptions, jobs: Sequence[Job], told: Told | None) -> 
         seed=options.seed,
         begin=options.begin or (told.begin if told else BEGINNING),
         price=options.price,
+        outages=options.outages,
     )
 
 

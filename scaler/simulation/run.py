@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ Resolve = Callable[[Job, ScaleRule], tuple[AnyScalerType, Any]]
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 LOOK_S = 1.0
 """How often it is looked whether all is done, in virtual time."""
+LEAST_AFTER_S = 3600.0
+"""For how long it goes on at least, if need be, when nothing comes in any more."""
 GIB = 1 << 30
 
 
@@ -47,8 +50,10 @@ class Scene:
         trades: how workers are, by job.
         habits: how brokers are; `parts` counts for rules that hand out shares.
         poison: share of messages whose every execution fails.
-        span_s: messages come in for so long, seconds; then it goes on until all are done, at most as long again.
+        span_s: messages come in for so long, seconds; then it goes on until all are done, at most as long again or
+            for an hour.
         poll_s: how long a poll takes.
+        outages: from when until when the daemon is down, seconds; in order. What runs goes on, and is adopted.
     """
 
     arrivals: Mapping[tuple[str, str], Arrivals]
@@ -61,6 +66,7 @@ class Scene:
     begin: datetime = BEGINNING
     price: Price | None = None
     resolve: Resolve = resolve_rule
+    outages: tuple[tuple[float, float], ...] = ()
     limits: Limits = field(default_factory=Limits)
     recorder: Recorder = field(default_factory=Unrecorded)
 
@@ -140,15 +146,25 @@ class _Simulation:
 
     async def run(self, settings: str) -> Outcome:
         """Run, and count."""
-        async with self._engine() as supervisor:
-            for job in self._jobs:
-                await supervisor.put(job)
-            supervisor.take_up()
-            while self._loop.time() < 2 * self._scene.span_s and not self._is_over():
-                await self._clock.sleep(LOOK_S)
-            simulated_s = self._loop.time()
-            jobs = tuple(self._result(job) for job in self._jobs)
-        return Outcome(settings=settings, simulated_s=simulated_s, jobs=jobs)
+        outages = (*self._scene.outages, (math.inf, math.inf))
+        for down_s, up_s in outages:
+            async with self._engine():
+                await self._pass(until_s=down_s)
+            if self._is_over() or self._loop.time() >= self._end_s:
+                break
+            await self._pass(until_s=up_s)
+        simulated_s = self._loop.time()
+        return Outcome(settings=settings, simulated_s=simulated_s, jobs=tuple(map(self._result, self._jobs)))
+
+    @property
+    def _end_s(self) -> float:
+        return self._scene.span_s + max(self._scene.span_s, LEAST_AFTER_S)
+
+    async def _pass(self, *, until_s: float) -> None:
+        """Let time pass until a moment, the end, or until all is done."""
+        until_s = min(until_s, self._end_s)
+        while self._loop.time() < until_s and not self._is_over():
+            await self._clock.sleep(min(LOOK_S, until_s - self._loop.time()))
 
     def _is_over(self) -> bool:
         """Whether nothing will come any more, nothing is left and nothing runs."""
@@ -182,6 +198,9 @@ class _Simulation:
             async with asyncio.TaskGroup() as tasks:
                 serving = tasks.create_task(supervisor.serve(), name="engine")
                 await supervisor.ready()
+                for job in self._jobs:
+                    await supervisor.put(job)
+                supervisor.take_up()
                 try:
                     yield supervisor
                 finally:

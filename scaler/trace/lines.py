@@ -1,7 +1,8 @@
 """The lines of a trace: which there are, and how each is made and read.
 
 `trace` begins a run of a daemon, `job` says what a job's trigger is from here on, `decision` holds what one decision
-was made on and what came of it, `end` tells of an execution, `arrival` is for traces that people write. No line holds
+was made on and what came of it, `due` the same for a due time of a schedule, `end` tells of an execution, `arrival` is
+for traces that people write. No line holds
 metadata of rules, variables or secrets.
 """
 
@@ -17,6 +18,7 @@ from scaler.model.job import EventTrigger, ScaleRule
 from scaler.model.sample import Sample
 from scaler.planning.answer import Plan
 from scaler.planning.decide import Inputs, trimmed
+from scaler.planning.firing import Fired, FireInputs
 from scaler.trace.codec import encode
 
 VERSION = 1
@@ -56,6 +58,15 @@ class Decided:
     outcome: Outcome
     decision_id: int
     read_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """One decision on a due time of a schedule."""
+
+    inputs: FireInputs
+    outcome: Fired
+    decision_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +110,7 @@ class Arrival:
     rule: str | None = None
 
 
-Entry = Decided | Ended | Arrival
+Entry = Decided | Due | Ended | Arrival
 
 
 def begin_line(version: str, at: datetime) -> dict[str, Any]:
@@ -107,14 +118,14 @@ def begin_line(version: str, at: datetime) -> dict[str, Any]:
     return {"kind": "trace", "version": VERSION, "scaler": version, "at": at.isoformat()}
 
 
-def job_line(inputs: Inputs) -> dict[str, Any]:
+def job_line(inputs: Inputs | FireInputs) -> dict[str, Any]:
     """Say what the trigger is, without parameters of sources."""
-    return {
-        "kind": "job",
-        "job": inputs.job,
-        "generation": inputs.generation,
-        "trigger": encode(bare(inputs.trigger)),
-    }
+    trigger = (
+        {"trigger": encode(bare(inputs.trigger))}
+        if isinstance(inputs, Inputs)
+        else {"schedule": encode(inputs.trigger)}
+    )
+    return {"kind": "job", "job": inputs.job, "generation": inputs.generation, **trigger}
 
 
 def bare(trigger: EventTrigger) -> EventTrigger:
@@ -141,6 +152,13 @@ def _bare_reading(item: Any) -> Any:
     if isinstance(reading, Sample) and reading.shares:
         reading = replace(reading, shares=tuple(replace(share, env=()) for share in reading.shares))
     return replace(item, rule=ScaleRule(name=item.rule.name, type=item.rule.type), reading=reading)
+
+
+def due_line(due: Due) -> dict[str, Any]:
+    """Write a decision on a due time; its trigger stands in the latest `job` line of the job."""
+    body = encode(due.inputs)
+    body.pop("trigger")
+    return {"kind": "due", "decisionId": due.decision_id, "inputs": body, "outcome": encode(due.outcome)}
 
 
 def end_line(ended: Ended) -> dict[str, Any]:

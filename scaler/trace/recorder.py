@@ -21,10 +21,21 @@ import structlog
 
 from scaler.errors import ConfigError
 from scaler.model.execution import ExecutionState
-from scaler.model.job import EventTrigger
+from scaler.model.job import EventTrigger, ScheduleTrigger
 from scaler.planning.answer import Plan
 from scaler.planning.decide import Inputs
-from scaler.trace.lines import Decided, Ended, Outcome, begin_line, decision_line, end_line, job_line
+from scaler.planning.firing import Fired, FireInputs
+from scaler.trace.lines import (
+    Decided,
+    Due,
+    Ended,
+    Outcome,
+    begin_line,
+    decision_line,
+    due_line,
+    end_line,
+    job_line,
+)
 
 log = structlog.get_logger("scaler")
 
@@ -50,13 +61,13 @@ class TraceRecorder:
         self._file = file
         self._version = version
         self._now = now
-        self._waiting: deque[Decided | Ended] = deque()
+        self._waiting: deque[Decided | Due | Ended] = deque()
         self._dropped = 0
         self._changed = threading.Condition()
         self._closing = False
         self._out: IO[bytes] | None = None
         self._size = 0
-        self._told: dict[str, tuple[int, EventTrigger]] = {}
+        self._told: dict[str, tuple[int, EventTrigger | ScheduleTrigger]] = {}
         self._failing = False
         self._thread = threading.Thread(target=self._write_all, name="trace", daemon=True)
 
@@ -66,11 +77,15 @@ class TraceRecorder:
         """Take in a decision."""
         self._put(Decided(inputs=inputs, outcome=Outcome.of(plan), decision_id=decision_id, read_s=read_s))
 
+    def fired(self, inputs: FireInputs, fired: Fired, *, decision_id: int) -> None:
+        """Take in a decision on a due time."""
+        self._put(Due(inputs=inputs, outcome=fired, decision_id=decision_id))
+
     def ended(self, state: ExecutionState) -> None:
         """Take in the end of an execution."""
         self._put(Ended.of(state))
 
-    def _put(self, entry: Decided | Ended) -> None:
+    def _put(self, entry: Decided | Due | Ended) -> None:
         with self._changed:
             if len(self._waiting) >= WAITING_MOST:
                 self._dropped += 1
@@ -116,7 +131,7 @@ class TraceRecorder:
             with suppress(OSError):
                 self._out.close()
 
-    def _write(self, batch: list[Decided | Ended], dropped: int) -> None:
+    def _write(self, batch: list[Decided | Due | Ended], dropped: int) -> None:
         try:
             if dropped:
                 self._line({"kind": "dropped", "count": dropped})
@@ -143,7 +158,7 @@ class TraceRecorder:
             self._dropped += lost
             self._changed.wait(RETRY_S)
 
-    def _entry(self, entry: Decided | Ended) -> None:
+    def _entry(self, entry: Decided | Due | Ended) -> None:
         if self._out is None:
             self._open()
         if self._size >= self._file.max_bytes:
@@ -151,12 +166,12 @@ class TraceRecorder:
         if isinstance(entry, Ended):
             self._line(end_line(entry))
             return
-        inputs = entry.inputs
+        inputs: Inputs | FireInputs = entry.inputs
         told = (inputs.generation, inputs.trigger)
         if self._told.get(inputs.job) != told:
             self._line(job_line(inputs))
             self._told[inputs.job] = told
-        self._line(decision_line(entry))
+        self._line(due_line(entry) if isinstance(entry, Due) else decision_line(entry))
 
     def _line(self, body: dict[str, Any]) -> None:
         if self._out is None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaler.planning.decide import decide
-from scaler.trace.lines import Decided, Outcome
+from scaler.planning.firing import Fired, fire
+from scaler.trace.lines import Decided, Due, Outcome
 from scaler.trace.read import Trace
 
 COMPARED = ("launch", "handed", "wanted", "waiting", "bound", "reason")
+DIFFERENCES_KEPT = 100
+COMPARED_DUE = ("launch", "reason")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,40 +29,54 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What came of it. `launches`: executions that the recorded decisions launched."""
+    """What came of it.
+
+    Attributes:
+        launches: executions that the recorded decisions launched.
+        differing: decisions that come out otherwise; `differences` are the first ones.
+        dropped, torn: lines that the trace lacks.
+    """
 
     decisions: int
     launches: int
+    differing: int
     differences: tuple[Difference, ...]
     dropped: int
     torn: int
 
 
 def replay(trace: Trace) -> Replay:
-    """Decide again on everything that was recorded."""
+    """Decide again on everything that was recorded. All differences are counted, the first ones are kept."""
     differences: list[Difference] = []
-    decisions = launches = 0
-    for placed in trace.entries:
-        if not isinstance(placed.entry, Decided):
+    decisions = launches = differing = 0
+    for placed in trace:
+        if not isinstance(placed.entry, Decided | Due):
             continue
         decisions += 1
         launches += placed.entry.outcome.launch
         difference = _compare(placed.place, placed.entry)
         if difference is not None:
-            differences.append(difference)
+            differing += 1
+            differences += [difference] if differing <= DIFFERENCES_KEPT else []
     return Replay(
-        decisions=decisions, launches=launches, differences=tuple(differences), dropped=trace.dropped,
-        torn=trace.torn,
+        decisions=decisions, launches=launches, differing=differing, differences=tuple(differences),
+        dropped=trace.dropped, torn=trace.torn,
     )  # fmt: skip
 
 
-def _compare(place: str, decided: Decided) -> Difference | None:
-    again = Outcome.of(decide(decided.inputs))
-    for name in COMPARED:
-        recorded, replayed = getattr(decided.outcome, name), getattr(again, name)
+def _compare(place: str, entry: Decided | Due) -> Difference | None:
+    before: Outcome | Fired = entry.outcome
+    after: Outcome | Fired | None
+    if isinstance(entry, Due):
+        after, said = fire(entry.inputs), f"due {entry.inputs.due.isoformat()}, {entry.inputs.live} live"
+    else:
+        after = Outcome.of(decide(entry.inputs))
+        said = after.formula
+    for name in COMPARED if isinstance(entry, Decided) else COMPARED_DUE:
+        recorded, replayed = getattr(before, name), getattr(after, name, None)
         if recorded != replayed:
             return Difference(
-                place=place, job=decided.inputs.job, at=decided.inputs.at.isoformat(), field=name,
-                recorded=str(recorded), replayed=str(replayed), formula=again.formula,
+                place=place, job=entry.inputs.job, at=entry.inputs.at.isoformat(), field=name,
+                recorded=str(recorded), replayed=str(replayed), formula=said,
             )  # fmt: skip
     return None

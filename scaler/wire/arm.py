@@ -9,7 +9,7 @@ from typing import Any
 from scaler.model.execution import Execution, ExecutionState, ExecutionStatus
 from scaler.model.job import Job
 from scaler.model.replica import Replica
-from scaler.wire.document import container_document
+from scaler.wire.document import template_document
 from scaler.wire.job import JOB_TYPE
 
 EXECUTION_TYPE = f"{JOB_TYPE}/executions"
@@ -67,8 +67,7 @@ def arm_execution(
     }
     if execution.ended_at is not None and execution.status is not ExecutionStatus.STOPPED:
         properties["endTime"] = format_time(execution.ended_at)
-    container = container_document(execution.template.container)
-    properties["template"] = {"containers": [container], "initContainers": []}
+    properties["template"] = template_document(execution.template)
     name = execution.template.container.name
     properties["detailedStatus"] = {"replicas": [_replica(replica, name) for replica in state.replicas]}
     properties |= _identity(execution)

@@ -142,7 +142,9 @@ def _read_word(value: object) -> object:
     return text
 
 
-def _bounded(least: int, most: int | None = None) -> BeforeValidator:
+def bounded(least: int, most: int | None = None) -> BeforeValidator:
+    """Read whole numbers within bounds, both included."""
+
     def read(value: object) -> int:
         number = _read_whole(value)
         if number < least:
@@ -154,7 +156,8 @@ def _bounded(least: int, most: int | None = None) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _whole_schema(least: int) -> WithJsonSchema:
+def whole_schema(least: int) -> WithJsonSchema:
+    """Give the schema of such a number, or of a variable in its place."""
     text = {"type": "string", "pattern": rf"^[0-9]+$|{_VARIABLE}"}
     return WithJsonSchema({"anyOf": [{"type": "integer", "minimum": least}, text]})
 
@@ -181,11 +184,11 @@ Cores = Annotated[
 """Processor cores, above 0; a number or its text."""
 Memory = Annotated[str, BeforeValidator(_read_memory), _text_schema(r"^[0-9]+(\.[0-9]+)?(Gi|Mi)$")]
 """A size such as `0.5Gi` or `512Mi`."""
-Count = Annotated[int, _bounded(0), _whole_schema(0)]
+Count = Annotated[int, bounded(0), whole_schema(0)]
 """A whole number, 0 or more."""
-Positive = Annotated[int, _bounded(1), _whole_schema(1)]
+Positive = Annotated[int, bounded(1), whole_schema(1)]
 """A whole number, 1 or more."""
-Seconds = Annotated[int, _bounded(1, YEAR_S), _whole_schema(1)]
+Seconds = Annotated[int, bounded(1, YEAR_S), whole_schema(1)]
 """Whole seconds, from 1 to a year."""
 ReadOnly = Annotated[object, WithJsonSchema({"readOnly": True})]
 """A member that the service fills in; ignored, so that what it answers can be kept as a file."""

@@ -6,16 +6,18 @@ Works on the unchecked document, so that these faults come together with all oth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+from scaler.model.job import Template
 from scaler.wire.base import read_number, show
 from scaler.wire.configuration import TRIGGER_OBJECT, TriggerType
-from scaler.wire.faults import Node, WireFault
+from scaler.wire.faults import Node, WireFault, check_reference, check_unique
+from scaler.wire.pod_checks import check_pod, check_sidecars
 from scaler.wire.schedule import check_cron, check_schedule
 
 _SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _ENV_NAME = re.compile(r"[^=\0]+")
-_MOUNT = re.compile(r"/[^:]*:/[^:]*(:(ro|rw))?")
+_MOUNT = re.compile(r"(/[^:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]*):/[^:]*(:(ro|rw))?")
 _IMAGE = re.compile(  # the grammar of github.com/distribution/reference
     r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
     r"|\[[a-fA-F0-9:]+\])(?::[0-9]+)?/)?"
@@ -35,6 +37,7 @@ def check_job(root: Node, *, needs_image: bool | None) -> Iterator[WireFault]:
     yield from _check_secrets(config, root["x-scaler"])
     yield from _check_registries(config, secret_names(root))
     yield from _check_mounts(root["x-scaler"]["docker"]["mounts"])
+    yield from check_sidecars(root)
     if config["dapr"].is_set:
         yield config["dapr"].fault("not supported for jobs; remove it")
 
@@ -82,59 +85,51 @@ def _check_scale(scale: Node, names: frozenset[str]) -> Iterator[WireFault]:
         yield least.fault(message)
     if scale["rules"].value == []:
         yield scale["rules"].fault("got an empty list; add the source whose events start executions")
-    yield from _check_unique(scale["rules"], "name")
+    yield from check_unique(scale["rules"], "name")
     for rule in scale["rules"]:
-        yield from _check_unique(rule["auth"], "triggerParameter")
+        yield from check_unique(rule["auth"], "triggerParameter")
         for entry in rule["auth"]:
-            yield from _check_reference(entry["secretRef"], names)
+            yield from check_reference(entry["secretRef"], names)
 
 
-def _check_unique(items: Iterable[Node], key: str) -> Iterator[WireFault]:
-    seen: set[str] = set()
-    for item in items:
-        name = item[key].text
-        if name and name in seen:
-            yield item[key].fault(f"'{name}' is given twice; keep one")
-        seen.add(name)
+def image_fault(image: str) -> str | None:
+    """Say what is wrong with the name of an image; None if nothing is."""
+    if _IMAGE.fullmatch(image):
+        return None
+    return (
+        f"got {show(image)}, which is no image; write [registry/]name[:tag][@digest], the name in lower case"
+    )
 
 
-def _check_reference(node: Node, names: frozenset[str]) -> Iterator[WireFault]:
-    if node.text and node.text not in names:
-        known = ", ".join(sorted(name for name in names if name)) or "none"
-        yield node.fault(f"no secret '{node.text}'; declare it under configuration.secrets (there: {known})")
+def image_faults(template: Template) -> Iterator[tuple[str, str]]:
+    """List what is wrong with the images of a template that no job file's check has seen: path and text."""
+    for path, container in template.named_containers():
+        fault = image_fault(container.image) if container.image else "missing; name the image to run"
+        if fault is not None:
+            yield f"{path}.image", fault
 
 
 def check_template(
     template: Node, *, secrets: frozenset[str], needs_image: bool | None
 ) -> Iterator[WireFault]:
     """List the faults of a template that lie between its members."""
-    if template["initContainers"].value:
-        yield template["initContainers"].fault(f"{_NOT_SUPPORTED}; do its work in the container itself")
-    if template["volumes"].value:
-        yield template["volumes"].fault(f"{_NOT_SUPPORTED}; use x-scaler.docker.mounts for host folders")
     containers = template["containers"]
     if containers.value == []:
         yield containers.fault("got an empty list; add the container to run")
-    for number, container in enumerate(containers):
-        if number:
-            yield container.fault("a second container is not supported; keep one, and make it another job")
+    for container in [*containers, *template["initContainers"]]:
         yield from _check_container(container, secrets, needs_image=needs_image)
+    yield from check_pod(template, secrets)
 
 
 def _check_container(node: Node, secrets: frozenset[str], *, needs_image: bool | None) -> Iterator[WireFault]:
-    if node["probes"].value:
-        yield node["probes"].fault(f"{_NOT_SUPPORTED}; replicaTimeout ends a replica that hangs")
-    if node["volumeMounts"].value:
-        yield node["volumeMounts"].fault(f"{_NOT_SUPPORTED}; use x-scaler.docker.mounts for host folders")
     if needs_image and not node["image"].is_set and node.keys:
         yield node["image"].fault("missing; name the image to run")
     image = node["image"].text
-    if needs_image and image.strip() and not _IMAGE.fullmatch(image):
-        hint = "write [registry/]name[:tag][@digest], the name in lower case"
-        yield node["image"].fault(f"got {show(image)}, which is no image; {hint}")
+    if needs_image and image.strip() and (text := image_fault(image)):
+        yield node["image"].fault(text)
     if needs_image is False and not node["command"].value and not node["args"].value and node.keys:
         yield node["command"].fault("missing; this executor runs no image, so write the command to run")
-    yield from _check_unique(node["env"], "name")
+    yield from check_unique(node["env"], "name")
     for item in node["env"]:
         yield from _check_env(item, secrets)
 
@@ -146,12 +141,12 @@ def _check_env(item: Node, secrets: frozenset[str]) -> Iterator[WireFault]:
         yield item["secretRef"].fault("stands beside 'value'; keep one of the two", at_key=True)
     elif item.keys and not item["value"].is_set and not item["secretRef"].is_set:
         yield item.fault("neither 'value' nor 'secretRef'; add one (value: '' for an empty text)")
-    yield from _check_reference(item["secretRef"], secrets)
+    yield from check_reference(item["secretRef"], secrets)
 
 
 def _check_secrets(config: Node, extension: Node) -> Iterator[WireFault]:
     plain, sourced = list(config["secrets"]), list(extension["secrets"])
-    yield from _check_unique([*plain, *sourced], "name")
+    yield from check_unique([*plain, *sourced], "name")
     for node in [*plain, *sourced]:
         name = node["name"].text
         if name and not _SECRET_NAME.fullmatch(name):
@@ -175,7 +170,7 @@ def _check_secrets(config: Node, extension: Node) -> Iterator[WireFault]:
 
 
 def _check_registries(config: Node, secrets: frozenset[str]) -> Iterator[WireFault]:
-    yield from _check_unique(config["registries"], "server")
+    yield from check_unique(config["registries"], "server")
     for node in config["registries"]:
         if node["identity"].value:
             message = f"{_NOT_SUPPORTED}; use username and passwordSecretRef"
@@ -184,7 +179,7 @@ def _check_registries(config: Node, secrets: frozenset[str]) -> Iterator[WireFau
         for key in ("username", "passwordSecretRef"):
             if node.keys and not node[key].is_set:
                 yield node[key].fault("missing; a registry needs username and passwordSecretRef")
-        yield from _check_reference(node["passwordSecretRef"], secrets)
+        yield from check_reference(node["passwordSecretRef"], secrets)
 
 
 def _check_mounts(mounts: Node) -> Iterator[WireFault]:
@@ -192,5 +187,6 @@ def _check_mounts(mounts: Node) -> Iterator[WireFault]:
         if mount.text and not _MOUNT.fullmatch(mount.text):
             got = show(mount.text)
             yield mount.fault(
-                f"got {got}; write /host/folder:/container/folder, with :ro behind if read-only"
+                f"got {got}; write /host/folder:/container/folder or volume:/container/folder, "
+                "with :ro behind if read-only"
             )

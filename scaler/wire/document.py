@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scaler.model.job import Container, EnvVar, Resources, Template
+from scaler.model.pod import Probe, Volume, VolumeMount
 from scaler.wire.base import format_memory
 from scaler.wire.configuration import TRIGGER_OBJECT
 
 if TYPE_CHECKING:
     from scaler.wire.job import JobWire
-
-_STORAGE = ((0.25, "1Gi"), (0.5, "2Gi"), (1.0, "4Gi"))
-_STORAGE_MOST = "8Gi"
 
 
 def document_text(job: JobWire, template: Template, secrets: Sequence[str]) -> str:
@@ -30,7 +28,7 @@ def document_text(job: JobWire, template: Template, secrets: Sequence[str]) -> s
             "environmentId": properties.environment_id,
             "workloadProfileName": properties.workload_profile_name,
             "configuration": _configuration(job, secrets),
-            "template": {"containers": [container_document(template.container)], "initContainers": []},
+            "template": template_document(template),
         },
         "x-scaler": job.extension.model_dump(by_alias=True, mode="json", exclude_none=True),
     }
@@ -56,7 +54,18 @@ def _configuration(job: JobWire, secrets: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def container_document(container: Container) -> dict[str, Any]:
+def template_document(template: Template) -> dict[str, Any]:
+    """Write what an execution runs."""
+    document: dict[str, Any] = {
+        "containers": [_container(one) for one in template.containers],
+        "initContainers": [_container(one) for one in template.init],
+    }
+    if template.volumes:
+        document["volumes"] = [_volume(one) for one in template.volumes]
+    return document
+
+
+def _container(container: Container) -> dict[str, Any]:
     """Write one container; members without a value are left out, since clients trip over nulls here."""
     members: dict[str, Any] = {
         "name": container.name,
@@ -65,6 +74,8 @@ def container_document(container: Container) -> dict[str, Any]:
         "args": list(container.args),
         "env": [_env(item) for item in container.env],
         "resources": _resources(container.resources),
+        "volumeMounts": [_mount(one) for one in container.mounts],
+        "probes": [_probe(one) for one in container.probes],
     }
     return {key: value for key, value in members.items() if value not in (None, [])}
 
@@ -76,6 +87,39 @@ def _env(item: EnvVar) -> dict[str, str]:
 
 
 def _resources(resources: Resources) -> dict[str, Any]:
-    storage = next((size for cpu, size in _STORAGE if resources.cpu <= cpu), _STORAGE_MOST)
+    storage = resources.storage_bytes or resources.service_storage_bytes
     memory = format_memory(resources.memory_bytes)
-    return {"cpu": resources.cpu, "memory": memory, "ephemeralStorage": storage}
+    return {"cpu": resources.cpu, "memory": memory, "ephemeralStorage": format_memory(storage)}
+
+
+def _volume(volume: Volume) -> dict[str, Any]:
+    document: dict[str, Any] = {"name": volume.name, "storageType": volume.storage.value}
+    if volume.files:
+        document["secrets"] = [{"secretRef": file.secret, "path": file.path} for file in volume.files]
+    return document
+
+
+def _mount(mount: VolumeMount) -> dict[str, str]:
+    document = {"volumeName": mount.volume, "mountPath": mount.path}
+    return document if mount.sub_path is None else {**document, "subPath": mount.sub_path}
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    document: dict[str, Any] = {"type": probe.type.value}
+    if probe.path is None:
+        document["tcpSocket"] = {"port": probe.port}
+    else:
+        asked: dict[str, Any] = {"path": probe.path, "port": probe.port}
+        asked["scheme"] = "HTTPS" if probe.is_https else "HTTP"
+        if probe.headers:
+            asked["httpHeaders"] = [{"name": name, "value": value} for name, value in probe.headers]
+        document["httpGet"] = asked
+    document |= {
+        "initialDelaySeconds": round(probe.initial_delay.total_seconds()),
+        "periodSeconds": round(probe.period.total_seconds()),
+        "timeoutSeconds": round(probe.timeout.total_seconds()),
+        "failureThreshold": probe.failure_threshold,
+    }
+    if probe.grace is not None:
+        document["terminationGracePeriodSeconds"] = round(probe.grace.total_seconds())
+    return document

@@ -49,7 +49,7 @@ class DockerWire(WireModel):
     network: Word | None = None
     """Network that replicas join; the engine's default one when left out."""
     mounts: tuple[Word, ...] = ()
-    """Host folders, `/host:/container` or `/host:/container:ro`; the daemon's settings must allow them."""
+    """Host folders or volumes, `/host:/container` or `name:/container`, also with `:ro`; settings must allow them."""
     user: Text | None = None
     """User to run as, `uid` or `uid:gid`."""
     read_only: Flag = False
@@ -118,6 +118,8 @@ class ExtensionWire(WireModel):
 
     executor: Word = "docker"
     """What runs the replicas: `docker`, `process`, or the name of an installed one."""
+    sidecars: tuple[Word, ...] | None = None
+    """Names of containers that are ended once all others have; how they end decides nothing."""
     docker: DockerWire | None = None
     """Read by the docker executor."""
     process: ProcessWire | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
@@ -74,6 +74,23 @@ class Node:
     def fault(self, message: str, *, at_key: bool = False) -> WireFault:
         """Make a fault of this place."""
         return WireFault(path=self.path, message=message, at_key=at_key)
+
+
+def check_unique(items: Iterable[Node], key: str) -> Iterator[WireFault]:
+    """Refuse a text that an earlier item has under the same key."""
+    seen: set[str] = set()
+    for item in items:
+        name = item[key].text
+        if name and name in seen:
+            yield item[key].fault(f"'{name}' is given twice; keep one")
+        seen.add(name)
+
+
+def check_reference(node: Node, names: frozenset[str]) -> Iterator[WireFault]:
+    """Refuse the name of a secret that is not among those declared."""
+    if node.text and node.text not in names:
+        known = ", ".join(sorted(name for name in names if name)) or "none"
+        yield node.fault(f"no secret '{node.text}'; declare it under configuration.secrets (there: {known})")
 
 
 def pydantic_faults(model: type[BaseModel], error: ValidationError) -> list[WireFault]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
-from scaler.model.job import EventTrigger, Job, ManualTrigger, Template, Trigger
+from scaler.model.job import EventTrigger, Job, ManualTrigger, Trigger
 from scaler.model.names import job_name_fault
 from scaler.model.secret import Secret
 from scaler.wire.base import ReadOnly, Text, WireModel, Word, show, without_nulls
@@ -110,8 +110,9 @@ class JobWire(WireModel):
             folder: the folder that relative paths start from.
         """
         config, own = self.properties.configuration, self.extension
-        template = Template(
-            container=self.properties.template.containers[0].to_model(self.name),
+        template = replace(
+            self.properties.template.to_model(self.name),
+            sidecars=own.sidecars or (),
             docker=own.docker_options(),
             process=own.process_options(folder),
             registries=tuple(registry.to_model() for registry in config.registries),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from scaler.errors import ConfigError
-from scaler.model.job import Job, Template
+from scaler.model.job import Container, Job, Template
 from scaler.wire.base import show, without_nulls
 from scaler.wire.checks import check_template
 from scaler.wire.faults import Node, WireFault, pydantic_faults, where, without_followers
@@ -18,7 +18,8 @@ def template_override(body: object, job: Job) -> Template | None:
     """Read the body of a start: `{"containers": [...]}` or `{"template": {"containers": [...]}}`.
 
     It replaces the job's template and is not merged with it: variables and limits not repeated are gone.
-    A missing image, a missing container name, registries and executor options are the job's. No body, or an
+    A missing image, a missing container name, volumes, mounts, probes, registries and executor options are
+    the job's; volumes, mounts and probes in a body are not read, since the service has none there. No body, or an
     empty one: None, which means the job's own template.
 
     Raises:
@@ -32,7 +33,7 @@ def template_override(body: object, job: Job) -> Template | None:
     value = without_nulls(body["template"] if prefix else body)
     if value is None or value == {}:
         return None
-    own = job.template.container
+    value = _without_the_jobs(value)
     faults: list[WireFault] = []
     template = None
     try:
@@ -45,10 +46,49 @@ def template_override(body: object, job: Job) -> Template | None:
     faults += [fault for fault in checks if fault.path not in known and not _fillable(fault, job)]
     if faults or template is None:
         raise ConfigError(_message(without_followers(faults), prefix))
-    container = template.containers[0].to_model(own.name)
-    if container.image is None:
-        container = replace(container, image=own.image)
-    return replace(job.template, container=container)
+    return _replaced(job.template, template.to_model(job.template.container.name))
+
+
+def _without_the_jobs(value: object) -> object:
+    """Leave out what stays the job's."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: item for key, item in value.items() if key != "volumes"}
+    for key in ("containers", "initContainers"):
+        if isinstance(kept.get(key), list):
+            kept[key] = [_without(one, "volumeMounts", "probes") for one in kept[key]]
+    return kept
+
+
+def _without(value: object, *keys: str) -> object:
+    return {k: v for k, v in value.items() if k not in keys} if isinstance(value, dict) else value
+
+
+def _replaced(own: Template, given: Template) -> Template:
+    first, *further = _completed(given.containers, own.containers)
+    names = {one.name for one in (first, *further)}
+    return replace(
+        own,
+        container=first,
+        further=tuple(further),
+        init=_completed(given.init, own.init or (replace(own.container, mounts=(), probes=()),)),
+        sidecars=tuple(name for name in own.sidecars if name in names),
+    )
+
+
+def _completed(given: tuple[Container, ...], own: tuple[Container, ...]) -> tuple[Container, ...]:
+    """Fill in images, mounts and probes from the job's containers of the same names, or from its only one.
+
+    An image that no container of that name has is the first one's.
+    """
+    is_only = len(given) == len(own) == 1
+    filled: list[Container] = []
+    for one in given:
+        same = own[0] if is_only else next((other for other in own if other.name == one.name), None)
+        image = one.image or (same or own[0]).image if own else one.image
+        kept = (same.mounts, same.probes) if same else ((), ())
+        filled.append(replace(one, image=image, mounts=kept[0], probes=kept[1]))
+    return tuple(filled)
 
 
 def _fillable(fault: WireFault, job: Job) -> bool:

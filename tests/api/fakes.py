@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from scaler.errors import NotFound
 from scaler.model.audit import AuditEntry, AuditPage, AuditQuery
+from scaler.model.capacity import Amount, GlobalLimits
 from scaler.model.decision import Bound, Decision, Occasion, Reason, RuleVerdict
 from scaler.model.execution import FINAL, Cause, Execution, ExecutionState, ExecutionStatus
 from scaler.model.history import ExecutionQuery
@@ -28,7 +29,7 @@ from scaler.model.names import manual_execution_name
 from scaler.model.replica import Health, Replica, ReplicaStatus
 from scaler.model.suspension import Suspension
 from scaler.planning.invariants import Violation
-from scaler.ports.control import SOMEBODY, Condition, Draining, EngineHealth, Inspection, JobView
+from scaler.ports.control import SOMEBODY, Condition, Draining, EngineHealth, Inspection, JobView, Usage
 from scaler.ports.store import Page
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -212,6 +213,7 @@ class FakeControl:
     stopped: list[str] = field(default_factory=list)
     resets: list[str] = field(default_factory=list)
     callers: list[str] = field(default_factory=list)
+    replicas: list[str | None] = field(default_factory=list)
     draining: Draining | None = None
     drain_timeout_s: float | None = None
     lines: list[str] = field(default_factory=lambda: ["one", "two", "three"])
@@ -293,11 +295,17 @@ class FakeControl:
             ticks=7,
             file_faults=self.file_faults,
             draining=self.draining,
+            usage=Usage(
+                limits=GlobalLimits(executions=4),
+                used=Amount(executions=3, cpu=1.5, memory_bytes=3 << 30),
+                waiting=("orders",),
+            ),
         )
 
     async def logs(
-        self, job: str, execution_id: str, *, tail: int | None, follow: bool
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool, replica: str | None = None
     ) -> AsyncIterator[str]:
+        self.replicas.append(replica)
         if self.log_error is not None and not self.lines:
             raise self.log_error
         for line in self.lines if tail is None else self.lines[len(self.lines) - tail :]:

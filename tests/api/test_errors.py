@@ -89,6 +89,7 @@ async def test_every_error_class_has_a_status_and_the_one_shape(
         "ConfigError": 400,
         "NotFound": 404,
         "Conflict": 409,
+        "LimitReached": 409,
         "LaunchError": 409,
         "PollError": 502,
         "ExecutorUnavailable": 503,

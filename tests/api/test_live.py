@@ -34,6 +34,12 @@ async def test_health_tells_by_its_status_too(
         "ticks": 7,
         "fileFaults": [],
         "draining": None,
+        "usage": {
+            "executions": {"used": 3, "limit": 4},
+            "cpu": {"used": 1.5, "limit": None},
+            "memoryBytes": {"used": 3221225472, "limit": None},
+            "waiting": ["orders"],
+        },
     }
 
 

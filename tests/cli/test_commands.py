@@ -196,6 +196,7 @@ def test_doctor_finds_a_sick_daemon(run: Run, daemon: Daemon, monkeypatch: pytes
     check = json.loads(result.stdout)[-1]
     assert (check["name"], check["state"], result.exit_code) == ("daemon", "broken", 1)
     assert "executor docker: no answer" in check["message"]
+    assert "taken: 3 of 4 executions, waiting for room: orders" in check["message"]
 
 
 def test_doctor_tells_which_promises_are_broken(run: Run, daemon: Daemon) -> None:

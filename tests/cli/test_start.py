@@ -12,14 +12,21 @@ import pytest
 from tests.cli.conftest import Daemon, Run
 from tests.cli.running import running
 
-NEITHER = """\
+PICKY = """\
 name: picky
 properties:
   configuration: {triggerType: Schedule, replicaTimeout: 60, scheduleTriggerConfig: {cronExpression: "0 0 1 1 *"}}
   template:
     containers:
-      - {name: main, image: unused, command: ["sh", "-c", "echo $WORD"], env: [{name: WORD, value: own}]}
+      - {name: main, command: ["sh", "-c", "echo $WORD"], env: [{name: WORD, value: own}]}
 x-scaler: {executor: process}
+"""
+
+CONTAINED = """\
+name: contained
+properties:
+  configuration: {triggerType: Manual, replicaTimeout: 60}
+  template: {containers: [{name: main, image: "worker:1"}]}
 """
 
 
@@ -86,20 +93,20 @@ def test_a_file_that_is_no_template_starts_nothing(
 
 def test_the_executor_checks_an_override_as_it_checks_a_job_file(tmp_path: Path) -> None:
     with running(tmp_path) as daemon:
-        (daemon.jobs / "picky.yaml").write_text(NEITHER)
-        daemon.until(lambda: len(daemon.client.live_jobs()) == 2)
+        (daemon.jobs / "picky.yaml").write_text(PICKY)
+        (daemon.jobs / "contained.yaml").write_text(CONTAINED)
+        daemon.until(lambda: len(daemon.client.live_jobs()) == 3, timeout_s=90)
         command = [sys.executable, "-m", "scaler", "--state-dir", str(daemon.state)]
 
         def scaler(*words: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False)
 
-        once = tmp_path / "once.yaml"
-        once.write_text("containers: [{image: other}]\n")  # no command: nothing that a process could run
-        refused = scaler("job", "start", "picky", "--yaml", str(once))
-        assert (refused.returncode, "containers[0].command: the process executor" in refused.stderr) == (
-            2,
-            True,
-        )
+        refused = scaler("job", "start", "contained", "--image", "Not An Image")
+        text = "containers[0].image: got 'Not An Image', which is no image"
+        assert (refused.returncode, text in refused.stderr) == (2, True), refused.stderr
+        refused = scaler("job", "start", "picky", "--image", "other")
+        text = "containers[0].image: no image is run here"
+        assert (refused.returncode, text in refused.stderr) == (2, True), refused.stderr
         assert daemon.client.executions("picky") == []
         done = scaler("-o", "json", "job", "start", "picky", "--env-vars", "WORD=given", "--wait")
         assert done.returncode == 0, done.stderr  # a scheduled job may be started by hand as well

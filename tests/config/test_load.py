@@ -180,7 +180,7 @@ def test_a_full_file_becomes_the_whole_job(tmp_path: Path) -> None:
             EnvVar(name="PLAIN", value="1.50"),
             EnvVar(name="EMPTY", value=""),
         ),
-        resources=Resources(cpu=0.25, memory_bytes=512 << 20),
+        resources=Resources(cpu=0.25, memory_bytes=512 << 20, storage_bytes=1 << 30),
     )
     assert loaded.job == Job(
         name="orders",

@@ -30,6 +30,7 @@ JOBS = {
     "rabbitmq-docker": ["orders"],
     "rabbitmq-http": ["mail"],
     "schedule": ["nightly-report"],
+    "sidecar": ["report"],
     "servicebus-process": ["invoices"],
 }
 

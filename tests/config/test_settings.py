@@ -16,6 +16,7 @@ from scaler.config.settings import (
     load_settings,
 )
 from scaler.errors import ConfigError
+from scaler.model.capacity import GlobalLimits
 from scaler.model.retention import CONTAINER_APPS, DEFAULT_RETENTION, Retention
 from scaler.model.secret import Secret
 from tests.config.toys import EXECUTORS
@@ -29,7 +30,13 @@ executors:
   docker: {allowedMounts: [/srv, 5]}
   process:
 history: {preset: container-apps, executions: 10, days: "${N}", logBytes: 512Mi, decisions: "${N}"}
-limits: {pollTimeout: 500ms, refillInterval: 2, sourceRequests: 0.5, launchTimeout: 1.5m, stopGrace: 1h}
+limits:
+  pollTimeout: 500ms
+  refillInterval: 2
+  sourceRequests: 0.5
+  launchTimeout: 1.5m
+  stopGrace: 1h
+  global: {executions: 20, cpu: 7.5, memory: 16Gi, launchRate: 2.5, passOver: 4}
 log: {level: debug, format: json}
 trace: {file: t.jsonl, maxBytes: 65536, keep: 0}
 """
@@ -62,6 +69,9 @@ def test_a_full_file_becomes_the_whole_settings(tmp_path: Path) -> None:
             source_requests=0.5,
             launch_timeout=timedelta(seconds=90),
             stop_grace=timedelta(hours=1),
+            overall=GlobalLimits(
+                executions=20, cpu=7.5, memory_bytes=16 << 30, launch_rate=2.5, launch_burst=2, pass_over=4
+            ),
         ),
         log=LogSettings(level="debug", format="json"),
         trace=TraceSettings(file=tmp_path / "t.jsonl", max_bytes=65536, keep=0),
@@ -90,6 +100,15 @@ def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:
             [
                 "s.yaml:2:16: limits.pollTimeout: got 'soon'; write a time such as 500ms, 10s or 5m",
                 "s.yaml:3:14: limits.stopGrace: got '0'; write a time such as 500ms, 10s or 5m",
+            ],
+        ),
+        (
+            "limits:\n  global: {executions: 0, cpu: -1, memory: 5, launchRate: fast}",
+            [
+                "s.yaml:2:24: limits.global.executions: got 0; write 1 or more",
+                "s.yaml:2:32: limits.global.cpu: got '-1'; write a number of cores above 0, such as 0.5",
+                "s.yaml:2:44: limits.global.memory: got '5'; write a size such as '0.5Gi' or '512Mi'",
+                "s.yaml:2:59: limits.global.launchRate: got 'fast'; write how many executions a second, such as 0.5",
             ],
         ),
         (

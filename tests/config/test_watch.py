@@ -24,7 +24,7 @@ template:
     - image: {image}
       command: [date]
 x-scaler:
-  executor: process
+  executor: docker
   secrets: [{{name: s, file: {secret}}}]
 """
 

@@ -12,6 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import scaler
 from scaler.engine.limits import Limits
@@ -73,6 +75,34 @@ def test_two_jobs_that_flood_at_once_get_their_shares_and_the_cap_is_never_passe
         assert all(
             found == {ExecutionStatus.SUCCEEDED: 60} for found in [await town.statuses(j) for j in "ab"]
         )
+
+    in_virtual_time(story)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    cap=st.integers(1, 5),
+    floods=st.lists(st.integers(1, 15), min_size=2, max_size=4),
+    priorities=st.lists(st.integers(0, 2), min_size=4, max_size=4),
+    rate=st.sampled_from([None, 1.5, 8.0]),
+    interval_s=st.sampled_from([2.0, 3600.0]),
+)
+def test_whatever_competes_the_cap_holds_all_work_is_done_and_nobody_waits_for_ever(
+    cap: int, floods: list[int], priorities: list[int], rate: float | None, interval_s: float
+) -> None:
+    async def story() -> None:
+        names = "abcd"[: len(floods)]
+        town = Town(GlobalLimits(executions=cap, launch_rate=rate, launch_burst=2, pass_over=3), *names)
+        for queue, count in zip(town.queues.values(), floods, strict=True):
+            queue.publish(count)
+        jobs = [
+            replace(job, priority=priority)
+            for job, priority in zip(town.jobs(interval_s=interval_s), priorities, strict=False)
+        ]
+        async with town.engine(*jobs):
+            assert await town.until(town.done, limit_s=600)
+        assert town.executor.peak <= cap
+        assert Counter(town.begun) == dict(zip(names, floods, strict=True))
 
     in_virtual_time(story)
 

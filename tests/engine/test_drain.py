@@ -80,6 +80,21 @@ def test_what_is_left_after_the_time_runs_on_for_the_next_daemon() -> None:
     in_virtual_time(story)
 
 
+def test_a_drain_may_be_cut_short_at_once() -> None:
+    async def story() -> None:
+        world = World(work_s=50)
+        world.queue.publish(1)
+        async with world.engine(event_job(high=1)) as engine:
+            assert await world.until(lambda: world.executor.live == 1)
+            asked = asyncio.get_running_loop().create_task(engine.drain())
+            await asyncio.sleep(0)
+            engine.close()  # while it is being recorded who asked
+            await asked
+        assert world.executor.live == 1
+
+    in_virtual_time(story)
+
+
 def test_an_idle_engine_is_drained_at_once_and_one_in_recovery_is_waited_for() -> None:
     async def story() -> None:
         world = World(work_s=50)

@@ -51,6 +51,9 @@ def test_defaults_are_closed_and_bounded() -> None:
         ({"logMaxSize": "10 MB"}, "executors.docker.logMaxSize: got '10 MB'; give a number and k, m or g"),
         ({"allowedMounts": "/srv"}, "executors.docker.allowedMounts: got '/srv'; give a list of absolute"),
         ({"allowedMounts": ["srv"]}, "executors.docker.allowedMounts: got ['srv']; give a list of absolute"),
+        ({"allowedVolumes": ["/a"]}, "executors.docker.allowedVolumes: got ['/a']; give a list of names"),
+        ({"storageLimit": 1}, "executors.docker.storageLimit: got 1; give true or false"),
+        ({"holderImage": " "}, "executors.docker.holderImage: got ' '; give the name of an image"),
         ({"pullPolicy": "Always"}, "executors.docker.pullPolicy: got 'Always'; give ifNotPresent, always or"),
         ({"init": "yes"}, "executors.docker.init: got 'yes'; give true or false"),
         ({"host": "ssh://far"}, "executors.docker.host: got 'ssh://far'; give an address that begins with"),
@@ -75,7 +78,9 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], text: str) -> None:
         ("{root}/open/link:/data", "is not below a folder"),
         ("{root}/open:/", "root cannot be replaced"),
         ("{root}/open:/data:rshared", "got the option 'rshared'"),
-        ("volume:/data", "write it as /host/path"),
+        ("cache:/data", None),
+        ("team-a:/data:ro", None),
+        ("other:/data", "volume other is not among executors.docker.allowedVolumes (cache, team-*)"),
         ("{root}/open", "write it as /host/path"),
     ],
 )
@@ -83,7 +88,8 @@ def test_a_mount_is_allowed_below_its_folder_only(tmp_path: Path, mount: str, fa
     for name in ("open", "openly", "closed"):
         (tmp_path / name).mkdir()
     (tmp_path / "open" / "link").symlink_to(tmp_path / "closed")
-    found = mount_fault(mount.format(root=tmp_path), (str(tmp_path / "open"),))
+    allowed = {"allowedMounts": [str(tmp_path / "open")], "allowedVolumes": ["cache", "team-*"]}
+    found = mount_fault(mount.format(root=tmp_path), parse_settings(allowed))
     assert (found is None) == (fault is None)
     assert (fault or "") in (found or "")
 

@@ -12,6 +12,15 @@ from scaler.guard.policy import read_json
 from scaler.model.names import LABEL_INSTANCE
 from tests.guard.bodies import GRANTS, INSTANCE, OURS, bind, body, resolve
 
+IN_MEMORY = {
+    "Labels": OURS,
+    "NoCopy": True,
+    "DriverConfig": {
+        "Name": "local",
+        "Options": {"type": "tmpfs", "device": "tmpfs", "o": "size=16m,mode=0755"},
+    },
+}
+
 
 def refusal(given: Any, grants: Grants = GRANTS) -> str:
     with pytest.raises(Refused) as caught:
@@ -116,6 +125,25 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         ),
         "VolumeOptions.DriverConfig",
     ),
+    "a volume in memory with a folder in its options": (
+        body(
+            Mounts=[
+                {
+                    "Type": "volume",
+                    "Source": "v",
+                    "Target": "/x",
+                    "VolumeOptions": {
+                        "DriverConfig": {
+                            "Name": "local",
+                            "Options": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m,mode=0755,bind"},
+                        }
+                    },
+                }
+            ]
+        ),
+        "VolumeOptions.DriverConfig",
+    ),
+    "a bound of storage that says more": (body(StorageOpt={"size": "1", "dm.x": "y"}), "StorageOpt"),
     "a volume that is a path": (
         body(Mounts=[{"Type": "volume", "Source": "/etc", "Target": "/x"}]),
         "no name",
@@ -161,11 +189,13 @@ def test_what_is_granted_passes() -> None:
             {"Type": "volume", "Source": "shared", "Target": "/v", "VolumeOptions": {"Labels": OURS}},
             {"Type": "volume", "Source": "made-before", "Target": "/w"},
             {"Type": "tmpfs", "Target": "/tmp", "TmpfsOptions": {"SizeBytes": 1 << 20}},
+            {"Type": "volume", "Source": "keys", "Target": "/keys", "VolumeOptions": IN_MEMORY},
         ],
+        StorageOpt={"size": "1073741824"},
     )
     checked = check_create(given, GRANTS, resolve)
     assert checked.body["HostConfig"] == given["HostConfig"]
-    assert checked.volumes == {"shared": True, "made-before": False}
+    assert checked.volumes == {"shared": True, "made-before": False, "keys": True}
 
 
 def test_a_joined_container_is_told_and_then_named_by_its_id() -> None:

@@ -9,17 +9,27 @@ from typing import Any
 
 import pytest
 
+from scaler.engine.limits import Limits
+from scaler.model.capacity import GlobalLimits
+from scaler.model.decision import Occasion
+from scaler.model.execution import Cause, ExecutionStatus
 from scaler.model.job import Container, Job, ScheduleTrigger, Template
-from scaler.simulation.arrivals import Arrivals, told_by
+from scaler.planning.counts import Counts
+from scaler.planning.decide import Inputs, decide
+from scaler.simulation.arrivals import Arrivals
 from scaler.simulation.chance import Spans
+from scaler.simulation.deduce import told_by
 from scaler.simulation.queue import Habits
-from scaler.simulation.result import JobResult, Outcome, Price
+from scaler.simulation.result import JobResult, Price
+from scaler.simulation.result import Outcome as Simulated
 from scaler.simulation.run import BEGINNING, Scene, simulate
 from scaler.simulation.worker import Trade
-from scaler.trace.read import read_trace
+from scaler.trace.lines import Decided, Ended, Outcome
+from scaler.trace.read import Placed, Trace
 from scaler.trace.recorder import TraceFile, open_recorder
 from scaler.trace.verify import replay
 from tests.engine.world import event_job, resolve, topic_job
+from tests.planning.builders import NOW, reading, trigger
 
 START_S = 1.0
 
@@ -30,13 +40,13 @@ def fixed(seconds: float) -> Spans:
 
 def scene(arrivals: Arrivals, *, work_s: float = 30.0, failing: float = 0.0, **more: Any) -> Scene:
     trade = Trade(work=fixed(work_s), start=fixed(START_S), failing=failing)
-    names = {"drain": ("q", "t"), "nightly": ()}
+    names = {"drain": ("q", "t"), "other": ("q",), "nightly": ()}
     found = {(job, rule): arrivals for job, rules in names.items() for rule in rules}
     trades = dict.fromkeys(names, trade)
     return Scene(**({"arrivals": found, "trades": trades, "resolve": resolve, "span_s": 3600.0} | more))
 
 
-def only(outcome: Outcome) -> JobResult:
+def only(outcome: Simulated) -> JobResult:
     (job,) = outcome.jobs
     return job
 
@@ -141,7 +151,7 @@ def test_a_simulation_can_be_recorded_decided_again_and_simulated_from(tmp_path:
     first = scene([(0.0, 20), (100.0, 5)], work_s=12.0)
     with open_recorder(TraceFile(path=path), version="1", now=lambda: BEGINNING) as recorder:
         run(event_job(high=4, interval_s=5), replace(first, recorder=recorder))
-    trace = read_trace(path)
+    trace = Trace(path)
     assert replay(trace).differences == ()
     assert replay(trace).launches == 25
     told = told_by(trace)
@@ -151,3 +161,52 @@ def test_a_simulation_can_be_recorded_decided_again_and_simulated_from(tmp_path:
     assert set(told.work["drain"].seen) == {12.0}
     again = run(event_job(high=25, interval_s=5), scene(arrivals, work_s=12.0))
     assert (again.messages, again.done, again.peak) == (25, 25, 20)
+
+
+def test_an_outage_of_the_daemon_delays_and_loses_nothing() -> None:
+    """Down from 35 s to 335 s: what ran then is adopted, and what waited is begun after."""
+    steady = scene([(0.0, 8)], work_s=30)
+    never, once = (
+        run(event_job(high=4, interval_s=10), replace(steady, outages=outages))
+        for outages in ((), ((35.0, 335.0),))
+    )
+    assert (never.executions, once.executions, once.done, once.twice) == (8, 8, 8, 0)
+    assert (never.peak, once.peak, once.failed) == (4, 4, 0)
+    assert never.drain_s == pytest.approx(62, abs=1)
+    assert once.drain_s == pytest.approx(62, abs=1)  # all eight had begun
+    early = run(event_job(high=4, interval_s=10), replace(steady, outages=((10.0, 310.0),)))
+    assert (early.executions, early.done, early.failed) == (8, 8, 0)
+    assert early.drain_s == pytest.approx(310 + 31, abs=2)
+
+
+def test_jobs_share_what_the_daemon_may_run() -> None:
+    jobs = [event_job(name, high=10, interval_s=10) for name in ("drain", "other")]
+    capped = scene([(0.0, 12)], work_s=10, limits=Limits(overall=GlobalLimits(executions=4)))
+    outcome = simulate(jobs, capped, settings="as written")
+    assert [(job.done, job.executions, job.wasted) for job in outcome.jobs] == [(12, 12, 0), (12, 12, 0)]
+    assert sum(job.peak for job in outcome.jobs) <= 8
+    assert outcome.simulated_s == pytest.approx(24 / 4 * 11, abs=3)
+    assert max(job.drain_s or 0 for job in outcome.jobs) - min(job.drain_s or 0 for job in outcome.jobs) < 12
+
+
+def test_arrivals_are_deduced_although_messages_are_gone_before_their_executions_end() -> None:
+    """A reading between a worker's last word to the broker and its end is no reason to see a message twice."""
+    at = [NOW + timedelta(seconds=second) for second in (0, 10, 20, 30)]
+    values = [3, 2, 4, 2]  # one done early at 10 s, two came, two done by 30 s
+    ends = [12, 25, 28]
+    trace: list[Placed] = []
+    for moment, value in zip(at, values, strict=True):
+        inputs = Inputs(
+            job="drain", trigger=trigger(), readings=(reading(value, as_of=moment),), at=moment,
+            counts=Counts(running=2, pending=0), occasion=Occasion.TICK,
+        )  # fmt: skip
+        decided = Decided(inputs=inputs, outcome=Outcome.of(decide(inputs)), decision_id=1)
+        trace.append(Placed(place="t:1", entry=decided))
+    for second in ends:
+        ended = Ended(
+            job="drain", execution=f"e{second}", cause=Cause.EVENT, status=ExecutionStatus.SUCCEEDED,
+            created_at=NOW, started_at=NOW, ended_at=NOW + timedelta(seconds=second),
+        )  # fmt: skip
+        trace.append(Placed(place="t:2", entry=ended))
+    arrivals = told_by(trace).arrivals["drain", "rule"]
+    assert [(at, count) for at, count in arrivals] == [(0.0, 3), (12.5, 1), (17.5, 1)]
