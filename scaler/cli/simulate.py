@@ -67,7 +67,7 @@ Exit codes: 0 done, 1 --verify found differences, 2 wrong use or file.
     help="What comes in: [JOB[/RULE]=]10/m, 600/h@9h-17h, 1000@0s, or several joined by +. Repeatable.",
 )
 @click.option(
-    "--set", "variants", multiple=True, metavar="KEY=VALUE,...", help="Settings to compare. Repeatable."
+    "--set", "variants", multiple=True, metavar="[JOB/]KEY=VALUE,...", help="Settings to compare. Repeatable."
 )
 @click.option(
     "--for", "span", metavar="TIME", help="How long messages come in.  [default: the trace, else 24h]"

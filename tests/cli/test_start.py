@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from scaler.cli.start import Parts, override
 from tests.cli.conftest import Daemon, Run
 from tests.cli.running import running
 
@@ -112,3 +114,27 @@ def test_the_executor_checks_an_override_as_it_checks_a_job_file(tmp_path: Path)
         assert done.returncode == 0, done.stderr  # a scheduled job may be started by hand as well
         name = json.loads(done.stdout)["name"]
         assert scaler("execution", "logs", "picky", name).stdout.endswith("given\n")
+
+
+def test_the_other_containers_of_a_job_stay_as_they_are() -> None:
+    own = {
+        "containers": [
+            {"name": "main", "image": "worker:1", "env": [{"name": "A", "value": "1"}], "volumeMounts": []},
+            {"name": "log", "image": "logger:1"},
+        ],
+        "initContainers": [{"name": "first", "image": "init:1", "command": ["prepare"]}],
+        "volumes": [],
+    }
+    resource = {"properties": {"template": own}}
+    assert override(resource, Parts(image="worker:2")) == {
+        "containers": [
+            {"name": "main", "image": "worker:2", "env": [{"name": "A", "value": "1"}]},
+            {"name": "log", "image": "logger:1"},
+        ],
+        "initContainers": [{"name": "first", "image": "init:1", "command": ["prepare"]}],
+    }
+    changed = override(resource, Parts(container_name="log", args=("-v",)))
+    assert changed is not None
+    assert changed["containers"][1] == {"name": "log", "image": "logger:1", "args": ["-v"]}
+    with pytest.raises(click.BadParameter, match="no container 'other'; there are: main, log"):
+        override(resource, Parts(container_name="other"))
