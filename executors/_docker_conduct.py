@@ -113,7 +113,7 @@ class Conductor:
             [name for name in plan.names if name in members.named.keys() - unstarted], members, plan
         )
         if members.holder is not None:
-            self._holder = self._wait_for(members.holder.id, "holder")
+            self._holder = self._wait_for(members.holder.id, "holder", is_measured=False)
         while True:
             self._gather(ended)
             holder_up = self._holder is not None and not self._holder.done()
@@ -202,8 +202,9 @@ class Conductor:
                 name=f"docker/probe:{self._id}.{name}",
             )
 
-    def _wait_for(self, container: str, name: str) -> asyncio.Task[ReplicaExit]:
-        return asyncio.create_task(self._ports.watcher.wait(container), name=f"docker/wait:{self._id}.{name}")
+    def _wait_for(self, container: str, name: str, *, is_measured: bool = True) -> asyncio.Task[ReplicaExit]:
+        work = self._ports.watcher.wait(container, is_measured=is_measured)
+        return asyncio.create_task(work, name=f"docker/wait:{self._id}.{name}")
 
     # once it is decided
 

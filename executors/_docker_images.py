@@ -8,15 +8,13 @@ from typing import Any
 import structlog
 from aiodocker import Docker, DockerError
 
+from executors._docker_credentials import HUB, HUB_NAMES, CredentialsFailed, host_of, login_of
 from executors._docker_errors import engine_call, is_of_the_definition, without_secrets
 from scaler.errors import ExecutorUnavailable, LaunchError
 from scaler.model.job import Registry
 from scaler.model.secret import Secret
 
 _log = structlog.get_logger(__name__)
-_HUB = "docker.io"
-_HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-_CREDENTIALS_S = 30.0
 
 Credentials = tuple[tuple[Registry, Secret], ...]
 _Key = tuple[str, tuple[tuple[str, str, Secret], ...]]
@@ -81,17 +79,17 @@ def registry_of(image: str) -> str:
     """Give the registry's host that an image name means; without one it is Docker Hub."""
     head, slash, _ = image.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost"):
-        return _HUB if head in _HUB_NAMES else head
-    return _HUB
+        return HUB if head in HUB_NAMES else head
+    return HUB
 
 
 def full_name(image: str) -> str:
     """Give the image's name with its registry, which credentials need; tag and digest stay as they are."""
     head, _, rest = image.partition("/")
-    if registry_of(image) != _HUB:
+    if registry_of(image) != HUB:
         return image
-    path = rest if head in _HUB_NAMES else image
-    return f"{_HUB}/{path if '/' in path else f'library/{path}'}"
+    path = rest if head in HUB_NAMES else image
+    return f"{HUB}/{path if '/' in path else f'library/{path}'}"
 
 
 async def find_auth(image: str, credentials: Credentials) -> dict[str, Any] | None:
@@ -102,33 +100,10 @@ async def find_auth(image: str, credentials: Credentials) -> dict[str, Any] | No
     """
     registry = registry_of(image)
     for one, secret in credentials:
-        if _host(one.server) == registry:
+        if host_of(one.server) == registry:
             return {"username": one.username, "password": secret.reveal(), "serveraddress": one.server}
     try:
-        async with asyncio.timeout(_CREDENTIALS_S):
-            return await asyncio.to_thread(_login_of, registry)
-    except TimeoutError:
-        fault = f"no answer within {_CREDENTIALS_S:g} s"
-    except _StoreFailed as exc:
-        fault = str(exc)
-    raise LaunchError(f"image {image}: credential helper: {fault}", reason="ImagePullFailed", passing=True)
-
-
-def _host(server: str) -> str:
-    host = server.removeprefix("https://").removeprefix("http://").split("/", 1)[0]
-    return _HUB if host in _HUB_NAMES else host
-
-
-class _StoreFailed(Exception):
-    """The credential helper that the docker configuration names does not work."""
-
-
-def _login_of(registry: str) -> dict[str, Any] | None:
-    from docker.auth import load_config, resolve_authconfig  # type: ignore[import-untyped]
-    from docker.errors import DockerException  # type: ignore[import-untyped]
-
-    try:
-        found = resolve_authconfig(load_config(), registry)
-    except DockerException as exc:
-        raise _StoreFailed(str(exc)) from exc
-    return {key.lower(): value for key, value in found.items() if value} if found else None
+        return await login_of(registry)
+    except CredentialsFailed as exc:
+        text = f"image {image}: {exc}"
+        raise LaunchError(text, reason="ImagePullFailed", passing=True) from None

@@ -12,29 +12,42 @@ import aiohttp
 from aiodocker import Docker, DockerError
 
 from executors._docker_errors import engine_call
+from executors._docker_rotation import Measure
 from executors._docker_settings import Limits
 from executors._logfile import Lines
+from executors._logparts import compress, compressed
 from scaler.errors import ExecutorUnavailable
 
 _WRITE_BYTES = 1 << 18
 
 
 async def live_lines(
-    client: Docker, container: str, limits: Limits, *, tail: int | None, follow: bool
+    client: Docker,
+    container: str,
+    limits: Limits,
+    *,
+    tail: int | None,
+    follow: bool,
+    whole: int | None = None,
 ) -> AsyncIterator[str]:
     """Give lines of a container that the engine still has.
+
+    If the engine may have dropped the beginning of all lines (`whole`, see `whole_below`), the last one says so.
 
     Raises:
         DockerError: status 404 if it has none of that name.
         ExecutorUnavailable: no answer, or the stream broke.
     """
-    lines = Lines()
+    lines, measure = Lines(), Measure(whole if tail is None else None)
     async with _stream(client, container, limits, tail=tail, follow=follow) as pieces:
         async for piece in pieces:
+            measure.add(piece)
             for line in lines.feed(piece):
                 yield line
     for line in lines.flush():
         yield line
+    if note := measure.note():
+        yield note
 
 
 async def timed_lines(client: Docker, container: str, limits: Limits) -> AsyncIterator[tuple[str, str]]:
@@ -59,8 +72,12 @@ async def timed_lines(client: Docker, container: str, limits: Limits) -> AsyncIt
         yield at, line
 
 
-async def keep_log(client: Docker, container: str, path: Path, limits: Limits) -> None:
-    """Write a container's whole log to `path`, as it was written; a half-written file never bears that name.
+async def keep_log(
+    client: Docker, container: str, path: Path, limits: Limits, *, whole: int | None = None
+) -> None:
+    """Keep all that the engine has of a container's log; a half-written file never bears the name of a log.
+
+    If the engine may have dropped its beginning (`whole`, see `whole_below`), its first line says so.
 
     Raises:
         DockerError: the engine cannot give this log.
@@ -69,8 +86,9 @@ async def keep_log(client: Docker, container: str, path: Path, limits: Limits) -
     partial = path.with_name(f"{path.name}.part")
     try:
         async with asyncio.timeout(limits.log_s):
-            await _copy(client, container, partial, limits)
+            measure = await _copy(client, container, partial, limits, Measure(whole))
             await asyncio.to_thread(partial.replace, path)
+            await asyncio.to_thread(compress, path, head=measure.note())
     except TimeoutError as exc:
         raise ExecutorUnavailable(f"docker: log of {container}: not read within {limits.log_s:g} s") from exc
     except OSError as exc:
@@ -89,16 +107,19 @@ async def note_lost_log(path: Path, why: str) -> None:
 
 
 def _leave_note(path: Path, text: str) -> None:
+    if compressed(path).exists():
+        return
     with suppress(FileExistsError), path.open("x") as file:
         file.write(text)
 
 
-async def _copy(client: Docker, container: str, partial: Path, limits: Limits) -> None:
+async def _copy(client: Docker, container: str, partial: Path, limits: Limits, measure: Measure) -> Measure:
     file = await asyncio.to_thread(_create, partial)
     try:
         waiting = bytearray()
         async with _stream(client, container, limits, tail=None, follow=False) as pieces:
             async for piece in pieces:
+                measure.add(piece)
                 waiting += piece
                 if len(waiting) >= _WRITE_BYTES:
                     await asyncio.to_thread(file.write, bytes(waiting))
@@ -106,6 +127,7 @@ async def _copy(client: Docker, container: str, partial: Path, limits: Limits) -
         await asyncio.to_thread(file.write, bytes(waiting))
     finally:
         file.close()
+    return measure
 
 
 def _create(path: Path) -> IO[bytes]:

@@ -146,10 +146,12 @@ def exit_by(verdict: Verdict, plan: Plan, ended: Mapping[str, ReplicaExit]) -> R
 
 
 def _usage(ended: Mapping[str, ReplicaExit]) -> Usage:
-    """Add up what the containers used; unknown if it is of any of them."""
-    seconds = [one.usage.cpu_seconds for one in ended.values()]
-    known = [one for one in seconds if one is not None]
-    return Usage(cpu_seconds=sum(known) if known and len(known) == len(seconds) else None)
+    """Add up what is known of the containers' use: the replica has used at least that."""
+    seconds = [one.usage.cpu_seconds for one in ended.values() if one.usage.cpu_seconds is not None]
+    peaks = [one.usage.peak_memory_bytes for one in ended.values() if one.usage.peak_memory_bytes is not None]
+    return Usage(
+        cpu_seconds=sum(seconds) if seconds else None, peak_memory_bytes=max(peaks) if peaks else None
+    )
 
 
 def write_plan(plan: Plan) -> str:

@@ -13,7 +13,10 @@ from aiodocker import Docker, DockerError
 
 from executors._docker_logs import note_lost_log, timed_lines
 from executors._docker_members import Members
+from executors._docker_rotation import Measure, whole_below
 from executors._docker_settings import Limits
+from executors._docker_watch import inspect
+from executors._logparts import compress, is_there
 from scaler.errors import ExecutorUnavailable
 
 _LOOK_S = 0.5
@@ -67,11 +70,16 @@ async def _step(heads: dict[str, tuple[str, str]], name: str, source: AsyncItera
 async def _timed(
     client: Docker, container: str, limits: Limits, after: str
 ) -> AsyncIterator[tuple[str, str]]:
+    at = after
     try:
+        measure = Measure(None if after else whole_below(await inspect(client, container, limits) or {}))
         async with aclosing(timed_lines(client, container, limits)) as lines:  # type: ignore[type-var]
             async for at, text in lines:
+                measure.add(f"{text}\n".encode("utf-8", "replace"))
                 if at > after:
                     yield at, text
+        if note := measure.note():
+            yield at, note
     except DockerError as exc:
         if exc.status != 404:
             yield after, f"[log not kept: {exc.message}]"
@@ -113,13 +121,14 @@ async def keep_pod_log(client: Docker, members: Members, path: Path, limits: Lim
     Raises:
         ExecutorUnavailable: the engine does not answer, or the disk does not take it: call again.
     """
-    if not members.named or await asyncio.to_thread(path.exists):
+    if not members.named or await asyncio.to_thread(is_there, path):
         return  # kept before: since then containers may have been deleted
     partial = path.with_name(f"{path.name}.part")
     try:
         async with asyncio.timeout(limits.log_s):
             await _copy(client, members, partial, limits)
             await asyncio.to_thread(partial.replace, path)
+            await asyncio.to_thread(compress, path)
     except TimeoutError as exc:
         raise ExecutorUnavailable(f"docker: log {path}: not read within {limits.log_s:g} s") from exc
     except DockerError as exc:

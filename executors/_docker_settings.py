@@ -35,7 +35,7 @@ HELP: Mapping[str, tuple[Any, str]] = {
     "holderImage": (None, "image that only waits, for replicas of several containers; built in by default"),
     "pidsLimit": (512, "processes and threads one container may have"),
     "logMaxSize": ("10m", "size at which the engine turns over a container's log (number and k, m or g)"),
-    "logMaxFile": (2, "log files the engine keeps of one container, the current one included"),
+    "logMaxFile": (2, "log files the engine keeps of one container, the current one included; 2 or more"),
     "stopGrace": (10, "seconds between TERM and KILL when the engine itself stops a container"),
     "maxConcurrentLaunches": (
         8,
@@ -101,7 +101,7 @@ def parse_settings(settings: Mapping[str, Any]) -> DockerSettings:
         holder_image=_image(given["holderImage"]),
         pids_limit=_number("pidsLimit", given["pidsLimit"]),
         log_max_size=_size(given["logMaxSize"]),
-        log_max_file=_number("logMaxFile", given["logMaxFile"]),
+        log_max_file=_number("logMaxFile", given["logMaxFile"], least=2),
         stop_grace_s=_number("stopGrace", given["stopGrace"], least=0),
         max_concurrent_launches=_number("maxConcurrentLaunches", given["maxConcurrentLaunches"]),
         pull_policy=_policy(given["pullPolicy"]),

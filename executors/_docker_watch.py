@@ -53,8 +53,10 @@ class Watcher:
         self._stopping: set[str] = set()
         self._runner: asyncio.Task[None] | None = None
 
-    async def wait(self, container: str) -> ReplicaExit:
+    async def wait(self, container: str, *, is_measured: bool = True) -> ReplicaExit:
         """Wait for a container's end; one that has ended or is unknown is told at once.
+
+        `is_measured` says whether it matters what the container uses.
 
         Raises:
             ExecutorUnavailable: the watcher itself has ended.
@@ -65,7 +67,8 @@ class Watcher:
         if future is None:
             future = asyncio.get_running_loop().create_future()
             self._waits[container] = future
-            self.usage.follow(container)
+            if is_measured:
+                self.usage.follow(container)
         self._look_at(container)
         runner = self._runner
         if runner is None:

@@ -95,13 +95,13 @@ def claim(folder: str) -> int | None:
 class Log:
     """The log file of the replica, of bounded size: the older part moves to `<path>.1`.
 
-    A log that cannot be written never stops the replica: text is dropped, and `lost` says why.
+    A new file begins with the number of bytes before it (`_logparts.py` reads it). A log that cannot be written
+    never stops the replica: text is dropped, and `lost` says why.
     """
 
     def __init__(self, path: str, cap: int) -> None:
-        self._path = path
-        self._cap = cap
-        self._size = 0
+        self._path, self._cap = path, cap
+        self._size = self._total = 0
         self._file: int | None = None
         self.lost: str | None = None
         self._open()
@@ -127,8 +127,11 @@ class Log:
             with suppress(OSError):
                 os.replace(self._path, f"{self._path}.1")
             self._open()
-            data = data[cut:]
+            if self._size == 0:
+                self._append(b"[scaler: %d bytes of this log were cut]\n" % (self._total + cut))
+            self._total, data = self._total + cut, data[cut:]
         self._append(data)
+        self._total += len(data)
 
     def _append(self, data: bytes) -> None:
         try:
@@ -242,10 +245,8 @@ class Watch:
     """Follows the running replica: keeps its log, passes signals on, and notices its end."""
 
     def __init__(self, pid: int, output: int, signals: Signals, log: Log) -> None:
-        self._pid = pid
-        self._output = output
-        self._signals = signals
-        self._log = log
+        self._pid, self._output = pid, output
+        self._signals, self._log = signals, log
         self._poll = select.poll()
         self.killed = False
 

@@ -28,11 +28,13 @@ from executors._docker_members import stop_all
 from executors._docker_notes import Notes
 from executors._docker_owned import find_owned, pod_handle, pod_of
 from executors._docker_pods import Pods
+from executors._docker_rotation import whole_below
 from executors._docker_settings import HELP, DockerSettings, Limits, PullPolicy, parse_settings
 from executors._docker_watch import Watcher, open_watcher
 from executors._labels import replica_of
 from executors._limiter import Aimd, Limiter
 from executors._logfile import read_log
+from executors._logparts import is_there
 from scaler.errors import ConfigError, ExecutorUnavailable, LaunchError, NotFound
 from scaler.model.replica import Health, OwnedReplica, ReplicaExit, ReplicaHandle, ReplicaSpec
 from scaler.ports.executor import Executor, ExecutorContext, ExecutorType
@@ -146,16 +148,16 @@ class DockerExecutor:
         replica_id = replica_of(found["Config"]["Labels"], self._context.instance)
         if replica_id is None:
             raise ExecutorUnavailable(f"docker: container {handle.token} is not this daemon's; left alone")
-        await self._keep_log(handle.token, self._log_path(replica_id))
+        await self._keep_log(handle.token, self._log_path(replica_id), whole_below(found))
         try:
             await delete(self._client.containers.container(handle.token), self._limits)
         except DockerError as exc:
             raise ExecutorUnavailable(f"docker: removal of {replica_id}: {exc.message}") from exc
         self._watcher.forget(handle.token)
 
-    async def _keep_log(self, token: str, path: Path) -> None:
+    async def _keep_log(self, token: str, path: Path, whole: int | None) -> None:
         try:
-            await keep_log(self._client, token, path, self._limits)
+            await keep_log(self._client, token, path, self._limits, whole=whole)
         except DockerError as exc:
             if exc.status != 404:
                 await note_lost_log(path, exc.message)
@@ -171,7 +173,7 @@ class DockerExecutor:
     ) -> AsyncIterator[str]:
         """Give log lines: from the file once it is kept, else from the engine. See `Executor.logs`."""
         path = self._log_path(replica_id)
-        if not path.exists():
+        if not is_there(path):
             try:
                 async for line in self._live_lines(replica_id, handle, tail=tail, follow=follow):
                     yield line
@@ -179,7 +181,7 @@ class DockerExecutor:
             except DockerError as exc:
                 if exc.status != 404:
                     raise ExecutorUnavailable(f"docker: log of {replica_id}: {exc.message}") from exc
-        if not path.exists():
+        if not is_there(path):
             raise NotFound(
                 f"replica {replica_id}: no log: the engine has no such container, nor was one kept"
             )
@@ -194,7 +196,9 @@ class DockerExecutor:
             lines = self._pods.lines(replica_id, tail=tail, follow=follow)
         else:
             token = handle.token if handle else replica_id
-            lines = live_lines(self._client, token, self._limits, tail=tail, follow=follow)
+            found = None if tail is not None else await look(self._client, token, self._limits)
+            whole = whole_below(found or {})
+            lines = live_lines(self._client, token, self._limits, tail=tail, follow=follow, whole=whole)
         async for line in lines:
             yield line
 

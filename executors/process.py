@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from executors._logfile import read_log
+from executors._logparts import compress, is_there
 from executors._process_check import check, notes
 from executors._process_records import Records
 from executors._process_words import exit_of, lost, start_error
@@ -220,11 +221,13 @@ class ProcessExecutor:
         raise ExecutorUnavailable(f"replica {handle.token}: still there after KILL (process {claim.pid})")
 
     async def remove(self, handle: ReplicaHandle) -> None:
-        """Delete the records of a replica; its log stays. One that still runs is killed first."""
+        """Delete the records of a replica; its log stays, compressed. One that still runs is killed first."""
         records = self._records(handle.token)
         if records.is_alive():
             await self.stop(handle, timedelta(0))
         self._reap()
+        with suppress(OSError):  # a full disk: it is kept as it is
+            await asyncio.to_thread(compress, self._log_path(handle.token))
         doomed = self._state_dir / f".removed-{handle.token}"  # a half-deleted folder must not look like new
         try:
             with suppress(FileNotFoundError):
@@ -266,14 +269,8 @@ class ProcessExecutor:
         is_name = _REPLICA_ID.fullmatch(replica_id) is not None
         path = self._log_path(replica_id)
         records = self._records(replica_id)
-        if not is_name or not (path.exists() or records.folder.exists()):
+        if not is_name or not (is_there(path) or records.folder.exists()):
             raise NotFound(f"replica {replica_id}: no log of it is kept here")
-        before = path.with_name(f"{path.name}.1")
-        if before.exists():
-            older = None if tail is None else tail - await _count(path, tail)
-            if older is None or older > 0:
-                async for line in read_log(before, tail=older, follow=False, ended=lambda: True):
-                    yield line
         async for line in read_log(path, tail=tail, follow=follow, ended=lambda: not records.is_alive()):
             yield line
 
@@ -291,10 +288,6 @@ class ProcessExecutor:
 
 def _handle(replica_id: str) -> ReplicaHandle:
     return ReplicaHandle(executor="process", token=replica_id)
-
-
-async def _count(path: Path, tail: int) -> int:
-    return len([line async for line in read_log(path, tail=tail, follow=False, ended=lambda: True)])
 
 
 def _signal(records: Records, pid: int, number: int) -> None:

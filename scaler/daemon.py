@@ -42,6 +42,7 @@ from scaler.store.opening import Footing
 from scaler.store.sqlite import open_store
 from scaler.trace.recorder import TraceFile, open_recorder
 from scaler.turn import Ending, Standby, take_turn
+from scaler.wire.checks import image_faults
 from scaler.wire.rules import resolve_rule
 
 log = structlog.get_logger("scaler")
@@ -172,7 +173,9 @@ class _Executors:
 
     def check(self, job: Job) -> tuple[tuple[str, str], ...]:
         """List what the job's executor could not run of it; see `ExecutorType.check`."""
-        return EXECUTORS.load(job.executor).check(job, self._settings.executors.get(job.executor, {}))
+        kind = EXECUTORS.load(job.executor)
+        faults = kind.check(job, self._settings.executors.get(job.executor, {}))
+        return (*faults, *image_faults(job.template)) if kind.needs_image else faults
 
 
 def log_dir(state_dir: Path) -> Path:

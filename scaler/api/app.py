@@ -51,6 +51,7 @@ ROUTES = (
     web.get(f"{_OURS}/decisions", live.decisions),
     web.get(f"{_OURS}/counts", live.counts),
     web.post(f"{_OURS}/reset", live.reset),
+    web.get(f"{_OURS}/logs", logs.stream_job_logs),
     web.get(f"{_OURS}/executions/{{execution}}/logs", logs.stream_logs),
 )
 

@@ -11,7 +11,7 @@ from scaler.api.errors import ApiError
 from scaler.api.jobs import job_with_executions, scope
 from scaler.api.keys import CONTROL, STORE
 from scaler.api.query import json_object, next_link, statuses, whole_number
-from scaler.errors import NotFound
+from scaler.errors import Conflict, NotFound
 from scaler.model.execution import FINAL, ExecutionState, ExecutionStatus
 from scaler.model.history import ExecutionQuery
 from scaler.ports.store import Page
@@ -122,6 +122,7 @@ async def stop_all(request: web.Request) -> web.Response:
     named = body is not None
     names = _named(body) if body is not None else await _unfinished(request, job)
     stopped: list[dict[str, Any]] = []
+    conflict: Conflict | None = None
     for name in names:
         try:
             state = await request.app[CONTROL].stop(job, name, by=caller(request))
@@ -129,5 +130,10 @@ async def stop_all(request: web.Request) -> web.Response:
             if named:
                 raise missing(job, name) from exc
             continue  # pruned since it was listed
+        except Conflict as exc:  # of one that is being recovered; the others are asked all the same
+            conflict = exc
+            continue
         stopped.append(arm_execution_body(request, job, state))
+    if conflict is not None:
+        raise conflict
     return web.json_response({"value": stopped})

@@ -24,7 +24,9 @@ _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 async def list_history(request: web.Request) -> web.Response:
     """Answer with one page of executions, of one job or of all, newest first, as Container Apps resources."""
     limit = whole_number(request, "limit", default=PAGE_DEFAULT, low=1, high=PAGE_MAX) or PAGE_DEFAULT
-    page = await find_page(request, await _query(request), limit=limit, cursor_name=_CURSOR)
+    job = request.query.get("job")
+    query = read_query(request, await known_job(request, job) if job else None)
+    page = await find_page(request, query, limit=limit, cursor_name=_CURSOR)
     body: dict[str, Any] = {
         "value": [
             arm_execution(
@@ -41,10 +43,15 @@ async def list_history(request: web.Request) -> web.Response:
     return web.json_response(body, dumps=dumps)
 
 
-async def _query(request: web.Request) -> ExecutionQuery:
-    job, now = request.query.get("job"), request.app[NOW]()
+def read_query(request: web.Request, job: str | None) -> ExecutionQuery:
+    """Read what is asked of the history, of one job or of all.
+
+    Raises:
+        ApiError: 400 `InvalidParameter`.
+    """
+    now = request.app[NOW]()
     return ExecutionQuery(
-        job=await known_job(request, job) if job else None,
+        job=job,
         statuses=words(request, "status", ExecutionStatus),
         cause=word(request, "trigger", Cause),
         by=request.query.get("by") or None,

@@ -10,8 +10,11 @@ import structlog
 from aiohttp import web
 
 from scaler.api.executions import find_execution
-from scaler.api.keys import CONTROL
+from scaler.api.history import read_query
+from scaler.api.jobs import job_with_executions
+from scaler.api.keys import CONTROL, STORE
 from scaler.api.query import flag, whole_number
+from scaler.api.search import found_lines, read_search, search_logs
 from scaler.errors import ScalerError
 
 log = structlog.get_logger(__name__)
@@ -20,6 +23,8 @@ LOOK_S = 1.0
 """How often a quiet stream looks whether its reader is still there."""
 
 TAIL_MAX = 1_000_000
+LINES_DEFAULT = 1000
+"""Lines of a job's logs that are given unless more are asked for."""
 
 
 class _ReaderLeft(Exception):
@@ -60,14 +65,39 @@ async def _close(lines: AsyncIterator[str]) -> None:
 async def stream_logs(request: web.Request) -> web.StreamResponse:
     """Answer with the log lines of an execution's replicas; with `follow`, until it has ended.
 
-    A failure before the first line is an ordinary error; a later one breaks the connection off, so that
-    no reader takes half a log for a whole one.
+    With `search` only those lines that hold it, and those that say what is missing.
     """
     state = await find_execution(request)
     tail = whole_number(request, "tail", default=None, low=0, high=TAIL_MAX)
-    follow = flag(request, "follow")
+    follow, fits = flag(request, "follow"), read_search(request)
     execution = state.execution
-    lines = request.app[CONTROL].logs(execution.job, execution.id, tail=tail, follow=follow)
+    lines = request.app[CONTROL].logs(
+        execution.job,
+        execution.id,
+        tail=tail,
+        follow=follow,
+        replica=request.query.get("replica") or None,
+    )
+    found = lines if fits is None else found_lines(lines, fits)
+    return await _respond(request, found, follow=follow, name=execution.id)
+
+
+async def stream_job_logs(request: web.Request) -> web.StreamResponse:
+    """Answer with lines of all kept logs of a job, newest execution first, each behind its execution's name."""
+    query = read_query(request, await job_with_executions(request))
+    most = whole_number(request, "limit", default=LINES_DEFAULT, low=1, high=TAIL_MAX) or LINES_DEFAULT
+    lines = search_logs(request.app[CONTROL], request.app[STORE], query, read_search(request), most=most)
+    return await _respond(request, lines, follow=False, name=query.job or "")
+
+
+async def _respond(
+    request: web.Request, lines: AsyncIterator[str], *, follow: bool, name: str
+) -> web.StreamResponse:
+    """Stream lines as plain text.
+
+    A failure before the first line is an ordinary error; a later one breaks the connection off, so that
+    no reader takes half a log for a whole one.
+    """
     first = None if follow else await anext(lines, None)
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
     response.enable_chunked_encoding()
@@ -77,9 +107,9 @@ async def stream_logs(request: web.Request) -> web.StreamResponse:
             await _pump(first, lines, response)
         await response.write_eof()
     except* (_ReaderLeft, ConnectionError):
-        log.debug("api.logs.reader_left", execution=execution.id)
+        log.debug("api.logs.reader_left", of=name)
     except* (ScalerError, OSError) as group:
-        log.warning("api.logs.broken", execution=execution.id, error=str(group.exceptions[0]))
+        log.warning("api.logs.broken", of=name, error=str(group.exceptions[0]))
         if request.transport is not None:
             request.transport.abort()
     finally:

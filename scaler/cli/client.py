@@ -252,6 +252,10 @@ class Client:
         """Ask one execution to stop."""
         return self._about_job(job, "POST", self._arm(job, "executions", execution, "stop"))
 
+    def stop_all(self, job: str) -> list[Any]:
+        """Ask all executions of a job to stop that have not ended; gives them."""
+        return list(self._about_job(job, "POST", self._arm(job, "stop"))["value"])
+
     def decisions(self, job: str, limit: int) -> list[Any]:
         """List a job's latest decisions, newest first."""
         target = f"/scaler/jobs/{_segment(job)}/decisions?limit={limit}"
@@ -267,22 +271,32 @@ class Client:
         """Give the number of a job's executions by status."""
         return self._about_job(job, "GET", f"/scaler/jobs/{_segment(job)}/counts")
 
-    def logs(self, job: str, execution: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+    def logs(
+        self, job: str, execution: str, *, tail: int | None, follow: bool, **query: str
+    ) -> Iterator[bytes]:
         """Give pieces of the log as they come.
 
         Raises:
             ScalerError: the stream broke off before its end.
         """
-        query = {"follow": "true" if follow else "false"} | ({} if tail is None else {"tail": str(tail)})
+        asked = {"follow": "true" if follow else "false"} | ({} if tail is None else {"tail": str(tail)})
         place = f"/scaler/jobs/{_segment(job)}/executions/{_segment(execution)}/logs"
         answer_s = None if follow else self._answer_s
-        connection, response = self._open("GET", f"{place}?{urlencode(query)}", None, answer_s)
+        return self._text(job, execution, f"{place}?{urlencode(asked | query)}", answer_s)
+
+    def job_logs(self, job: str, **query: str) -> Iterator[bytes]:
+        """Give pieces of what is found in a job's logs, as they come; raises as `logs` does."""
+        target = f"/scaler/jobs/{_segment(job)}/logs?{urlencode(query)}"
+        return self._text(job, job, target, None)
+
+    def _text(self, job: str, name: str, target: str, answer_s: float | None) -> Iterator[bytes]:
+        connection, response = self._open("GET", target, None, answer_s)
         try:
             if response.status >= 400:
                 raise self._better(_error(response.status, response.read()), job)
             while piece := response.read1(65536):
                 yield piece
         except (OSError, http.client.HTTPException) as exc:
-            raise ScalerError(f"the log of '{execution}' broke off; the daemon's log may say why") from exc
+            raise ScalerError(f"the log of '{name}' broke off; the daemon's log may say why") from exc
         finally:
             connection.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from scaler.cli import render
 from scaler.cli.complete import complete_job
 from scaler.cli.lazy import LazyGroup
+from scaler.cli.log_text import print_pieces, search_options
 from scaler.cli.options import client_options, connect, wants_json
 
 
@@ -135,29 +135,37 @@ def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-@click.command(epilog="\b\nExamples:\n  scaler execution stop orders orders-br3gnpe\n")
+@click.command(
+    epilog="\b\nExamples:\n  scaler execution stop orders orders-br3gnpe\n  scaler execution stop orders --all\n"
+)
 @client_options
 @click.argument("job", shell_complete=complete_job)
-@click.argument("execution")
-def stop(job: str, execution: str) -> None:
-    """Ask EXECUTION of JOB to stop; one that has ended is left as it is.
+@click.argument("execution", required=False)
+@click.option("--all", "is_all", is_flag=True, help="All of the job that have not ended.")
+def stop(job: str, execution: str | None, is_all: bool) -> None:
+    """Ask EXECUTION of JOB to stop, or all of them; one that has ended is left as it is.
 
-    Doesn't wait: its replicas get the time that the daemon grants for ending.
+    Doesn't wait: its replicas get the time that the daemon grants for ending. An event job goes on with what its
+    queue holds: 'scaler job suspend' first keeps it from that.
     """
-    item = connect().stop(job, execution)
+    if (execution is None) != is_all:
+        raise click.UsageError("name an execution, or give --all")
+    items = [connect().stop(job, execution)] if execution is not None else connect().stop_all(job)
     if wants_json():
-        render.print_json(item)
+        render.print_json(items if is_all else items[0])
         return
-    status = item["properties"]["status"]
-    if status in ("Succeeded", "Failed", "Stopped", "Unknown"):
-        click.echo(f"{item['name']}: already {status}")
-    else:
-        click.echo(f"{item['name']}: stop requested")
+    for item in items:
+        status = item["properties"]["status"]
+        is_over = status in ("Succeeded", "Failed", "Stopped", "Unknown")
+        click.echo(f"{item['name']}: {f'already {status}' if is_over else 'stop requested'}")
+    if not items:
+        click.echo("Nothing runs.")
 
 
 @click.command(
     epilog="\b\nExamples:\n  scaler execution logs orders orders-br3gnpe --tail 20\n"
     "  scaler execution logs orders orders-br3gnpe --follow\n"
+    "  scaler execution logs orders orders-br3gnpe --search 'time(out|d out)' --regex\n"
 )
 @client_options
 @click.argument("job", shell_complete=complete_job)
@@ -166,8 +174,14 @@ def stop(job: str, execution: str) -> None:
 @click.option(
     "--tail", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines of a replica."
 )
-def logs(job: str, execution: str, follow: bool, tail: int | None) -> None:
-    """Print the log of EXECUTION of JOB, one replica after the other."""
-    for piece in connect().logs(job, execution, tail=tail, follow=follow):
-        sys.stdout.buffer.write(piece)
-        sys.stdout.flush()
+@click.option("--replica", metavar="NAME", help="Only the log of this replica.")
+@search_options
+def logs(
+    job: str, execution: str, follow: bool, tail: int | None, replica: str | None, search: dict[str, str]
+) -> None:
+    """Print the log of EXECUTION of JOB, one replica after the other, or the lines that are searched for.
+
+    Lines such as '[scaler: 4096 bytes of this log were cut]' tell what is missing.
+    """
+    query = search | ({"replica": replica} if replica else {})
+    print_pieces(connect().logs(job, execution, tail=tail, follow=follow, **query))

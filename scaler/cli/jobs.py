@@ -19,6 +19,7 @@ from scaler.cli.options import client_options, connect, wants_json
         "list": ("scaler.cli.jobs:list_jobs", "List the jobs and how they are."),
         "show": ("scaler.cli.jobs:show", "Show one job."),
         "start": ("scaler.cli.start:start", "Start one execution of a job by hand."),
+        "logs": ("scaler.cli.job_logs:logs", "Print lines of all kept logs of a job."),
         "reset": ("scaler.cli.jobs:reset", "Forget a job's failures: try at once what is held back."),
         "suspend": ("scaler.cli.holding:suspend", "Let nothing of a job start until it is resumed."),
         "resume": ("scaler.cli.holding:resume", "Let a suspended job start executions again."),

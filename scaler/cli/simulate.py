@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ Exit codes: 0 done, 1 --verify found differences, 2 wrong use or file.
     help="What comes in: [JOB[/RULE]=]10/m, 600/h@9h-17h, 1000@0s, or several joined by +. Repeatable.",
 )
 @click.option(
-    "--set", "variants", multiple=True, metavar="KEY=VALUE,...", help="Settings to compare. Repeatable."
+    "--set", "variants", multiple=True, metavar="[JOB/]KEY=VALUE,...", help="Settings to compare. Repeatable."
 )
 @click.option(
     "--for", "span", metavar="TIME", help="How long messages come in.  [default: the trace, else 24h]"
@@ -157,10 +158,14 @@ def simulate(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _verify(trace: Path) -> int:
-    from scaler.trace.read import read_trace
+    from scaler.trace.read import Trace
     from scaler.trace.verify import replay
 
-    return tell_replay(replay(read_trace(trace)))
+    began = time.monotonic()
+    tell = partial(_teller(began), f"deciding {trace.name}")
+    found = replay(Trace(trace, tell))
+    _clear(time.monotonic() - began)
+    return tell_replay(found)
 
 
 def _options(given: dict[str, Any]) -> SimulateOptions:
@@ -242,11 +247,11 @@ def _teller(began: float) -> Callable[[str, float], None]:
     redraws, last = sys.stderr.isatty(), began + QUIET_S - (1.0 if sys.stderr.isatty() else 10.0)
     pause = 1.0 if redraws else 10.0
 
-    def tell(settings: str, share: float) -> None:
+    def tell(what: str, share: float) -> None:
         nonlocal last
         if time.monotonic() - last >= pause:
             last = time.monotonic()
-            text = f"simulating ({settings}): {share:.0%}"
+            text = f"{what}: {share:.0%}"
             click.echo(f"\r{text:<70}" if redraws else text, nl=not redraws, err=True)
 
     return tell
@@ -255,9 +260,14 @@ def _teller(began: float) -> Callable[[str, float], None]:
 # --- printing ---------------------------------------------------------------------------------------------
 
 
-def _show(outcomes: Sequence[Outcome], took_s: float) -> None:
+def _clear(took_s: float) -> None:
+    """Take away the line of progress."""
     if sys.stderr.isatty() and took_s > QUIET_S:
         click.echo(f"\r{'':<70}\r", nl=False, err=True)
+
+
+def _show(outcomes: Sequence[Outcome], took_s: float) -> None:
+    _clear(took_s)
     rows = [_row(outcome.settings, job) for outcome in outcomes for job in outcome.jobs]
     render.table(COLUMNS, rows)
     for outcome in outcomes:
@@ -318,14 +328,14 @@ def tell_replay(found: Replay) -> int:
     """Print what a replay found; give the exit code."""
     if wants_json():
         render.print_json(asdict(found))
-        return 1 if found.differences else 0
+        return 1 if found.differing else 0
     for item in found.differences[:SHOWN]:
         click.echo(
             f"{item.place}: {item.job} at {item.at}: {item.field} was {item.recorded}, is {item.replayed} now "
             f"({item.formula})",
             err=True,
         )
-    count = len(found.differences)
+    count = found.differing
     verb = "comes" if count == 1 else "come"
     same = "all come out the same" if not count else f"{count} {verb} out otherwise"
     made = f"{found.decisions} {'decision' if found.decisions == 1 else 'decisions'}"

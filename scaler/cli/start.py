@@ -57,27 +57,49 @@ def _variables(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
 
 
 def override(resource: dict[str, Any], parts: Parts) -> dict[str, Any] | None:
-    """Make the template to send: the job's container with the given parts replaced; None if none is given.
+    """Make the template to send: the job's own with parts of one container replaced; None if no part is given.
 
-    The API's override replaces the whole container; what the user doesn't name must be sent along.
+    The API's override replaces the whole template; what the user doesn't name must be sent along.
     """
     if parts == Parts():
         return None
-    containers = resource["properties"]["template"]["containers"]
-    wanted = parts.container_name or containers[0].get("name")
-    own = next((item for item in containers if item.get("name") == wanted), containers[0])
-    container = {key: own[key] for key in _OVERRIDABLE if own.get(key) is not None}
-    container |= {"name": parts.container_name} if parts.container_name else {}
-    container |= {"image": parts.image} if parts.image is not None else {}
-    container |= {"command": _words(parts.command)} if parts.command else {}
-    container |= {"args": _words(parts.args)} if parts.args else {}
+    own = resource["properties"]["template"]
+    containers = [_repeatable(one) for one in own["containers"]]
+    container = containers[_meant(containers, parts.container_name)]
+    container |= _changes(container, parts)
+    init = [_repeatable(one) for one in own.get("initContainers") or []]
+    return {"containers": containers} | ({"initContainers": init} if init else {})
+
+
+def _repeatable(container: dict[str, Any]) -> dict[str, Any]:
+    return {key: container[key] for key in _OVERRIDABLE if container.get(key) is not None}
+
+
+def _meant(containers: list[dict[str, Any]], name: str | None) -> int:
+    """Find the container that the options are about; the only one may be given another name."""
+    names = [str(one.get("name")) for one in containers]
+    if name is None or len(names) == 1:
+        return 0
+    if name not in names:
+        raise click.BadParameter(
+            f"no container '{name}'; there are: {', '.join(names)}", param_hint="--container-name"
+        )
+    return names.index(name)
+
+
+def _changes(container: dict[str, Any], parts: Parts) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    found |= {"name": parts.container_name} if parts.container_name else {}
+    found |= {"image": parts.image} if parts.image is not None else {}
+    found |= {"command": _words(parts.command)} if parts.command else {}
+    found |= {"args": _words(parts.args)} if parts.args else {}
     if parts.env:
         kept = {item["name"]: item for item in container.get("env") or []}
-        container["env"] = list((kept | _variables(parts.env)).values())
+        found["env"] = list((kept | _variables(parts.env)).values())
     sizes = {"cpu": parts.cpu, "memory": parts.memory}
     if given := {key: size for key, size in sizes.items() if size is not None}:
-        container["resources"] = dict(container.get("resources") or {}) | given
-    return {"containers": [container]}
+        found["resources"] = dict(container.get("resources") or {}) | given
+    return found
 
 
 def _from_file(path: Path) -> object:

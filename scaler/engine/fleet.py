@@ -40,6 +40,10 @@ Spawn = Callable[[Coroutine[object, object, None], str], "asyncio.Task[None]"]
 """Starts a named task that the engine owns."""
 
 
+LOG_LOOK_S = 0.2
+"""How often a log that is followed looks for replicas that were started meanwhile."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetPorts:
     """What the fleet is built from. `secrets` gives a job's present ones, `ended` hears of every end."""
@@ -253,23 +257,37 @@ class Fleet:
         return state
 
     async def logs(
-        self, job: str, execution_id: str, *, tail: int | None, follow: bool
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool, only: str | None = None
     ) -> AsyncIterator[str]:
-        """Give the log lines of an execution's replicas, one replica after the other.
+        """Give the log lines of an execution's replicas, or of one, one replica after the other.
+
+        With `follow` also those of replicas that are started meanwhile, until the execution has ended.
 
         Raises:
-            NotFound: no such execution, or none of its replicas has a log; one without hides no other's.
+            NotFound: no such execution or replica, or none has a log; one without hides no other's.
         """
         state = await self._recorded(job, execution_id)
         executor = await self.ports.crew.get(state.execution.executor)
+        told: set[str] = set()
         missing: list[NotFound] = []
-        for replica in state.replicas:
+        while True:
             runner = self._runners.get(execution_id)
-            current = (runner.state.replica(replica.id) if runner else None) or replica
-            try:
-                async for line in executor.logs(replica.id, current.handle, tail=tail, follow=follow):
-                    yield line
-            except NotFound as exc:
-                missing.append(exc)
-        if missing and len(missing) == len(state.replicas):
+            state = runner.state if runner else await self._recorded(job, execution_id)
+            wanted = [one for one in state.replicas if only in (None, one.id) and one.id not in told]
+            is_over = not follow or runner is None or state.execution.is_final
+            ready = [one for one in wanted if is_over or one.handle is not None or one.is_final]
+            for replica in ready:
+                told.add(replica.id)
+                try:
+                    async for line in executor.logs(replica.id, replica.handle, tail=tail, follow=follow):
+                        yield line
+                except NotFound as exc:
+                    missing.append(exc)
+            if is_over:
+                break
+            if not ready:
+                await self.ports.clock.sleep(LOG_LOOK_S)
+        if only is not None and not told:
+            raise NotFound(f"no replica '{only}' of execution '{execution_id}'")
+        if missing and len(missing) == len(told):
             raise missing[-1]

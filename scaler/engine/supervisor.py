@@ -301,6 +301,7 @@ class Supervisor:
     async def start(self, job: str, template: Template | None, *, by: str = SOMEBODY) -> ExecutionState:
         """Start one execution by hand."""
         found = self._loops.find(job)
+        self._check_open()
         if suspended := self._loops.suspension(found.name):
             raise Conflict(
                 f"job '{found.name}' is {suspended}; 'scaler job resume {found.name}' lets it start"
@@ -308,6 +309,10 @@ class Supervisor:
         if draining := self._drain.state():
             raise Conflict(f"the daemon is being drained by {draining.by} and starts nothing more")
         return await self._starts.by_hand(found, template, by=by)
+
+    def _check_open(self) -> None:
+        if self._over.is_set():
+            raise Conflict("the daemon is ending and starts nothing more; ask the next one")
 
     async def stop(self, job: str, execution_id: str, *, by: str = SOMEBODY) -> ExecutionState:
         """Ask an execution to stop; one that has ended is left as it is."""
@@ -329,6 +334,7 @@ class Supervisor:
 
     async def resume(self, job: str, *, by: str = SOMEBODY) -> None:
         """Let a job start executions again."""
+        self._check_open()
         await self._loops.resume(job, by)
 
     async def drain(self, *, by: str = SOMEBODY, timeout_s: float | None = None) -> None:
@@ -340,9 +346,11 @@ class Supervisor:
         if not self._over.is_set():  # told to end at once meanwhile
             self._spawn(self._drain.finish(timeout_s), "engine/drain")
 
-    def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
-        """Give the log lines of an execution's replicas, one replica after the other."""
-        return self._fleet.logs(job.lower(), execution_id, tail=tail, follow=follow)
+    def logs(
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool, replica: str | None = None
+    ) -> AsyncIterator[str]:
+        """Give the log lines of an execution's replicas, or of one, one replica after the other."""
+        return self._fleet.logs(job.lower(), execution_id, tail=tail, follow=follow, only=replica)
 
     async def health(self) -> EngineHealth:
         """Say how the engine is."""

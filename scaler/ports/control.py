@@ -182,8 +182,10 @@ class JobControl(Protocol):
         """Compare records, decisions and what executors hold with what must hold of them; changes nothing."""
         ...
 
-    def logs(self, job: str, execution_id: str, *, tail: int | None, follow: bool) -> AsyncIterator[str]:
-        """Give the log lines of an execution's replicas, one replica after the other.
+    def logs(
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool, replica: str | None = None
+    ) -> AsyncIterator[str]:
+        """Give the log lines of an execution's replicas, or of one, one replica after the other.
 
         Raises:
             NotFound: no such job or execution.

@@ -1,20 +1,13 @@
-"""When messages come in: made up from a rate, written down, or told by a recorded trace."""
+"""When messages come in: made up from a rate that people write, such as `600/h@9h-17h+1000@0s`."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from scaler.errors import ConfigError
-from scaler.model.execution import Cause, ExecutionStatus
-from scaler.model.sample import Sample
-from scaler.planning.plan import RuleReading
-from scaler.simulation.chance import UNITS, Spans, dice, read_span
-from scaler.trace.lines import Arrival, Decided, Due, Ended, Entry
-from scaler.trace.read import Trace
+from scaler.simulation.chance import UNITS, dice, read_span
 
 Arrivals = Sequence[tuple[float, int]]
 """Seconds from the beginning, and how many messages; in order."""
@@ -103,125 +96,3 @@ def _refuse_too_many(count: float) -> None:
     if count > MOST_MESSAGES:
         text = f"{count:.0f} messages; at most {MOST_MESSAGES} can be simulated: lower --rate or --for"
         raise ConfigError(text)
-
-
-# --- from a trace -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What a trace tells of a load.
-
-    Attributes:
-        begin: its first moment; `span_s`: seconds to its last one.
-        arrivals: by (job, rule); the rule None stands for every rule of the job.
-        work, start: times of executions by job: from start to end, and from decision to start.
-        failing: share of a job's executions that failed.
-    """
-
-    begin: datetime
-    span_s: float
-    arrivals: Mapping[tuple[str, str | None], Arrivals]
-    work: Mapping[str, Spans]
-    start: Mapping[str, Spans]
-    failing: Mapping[str, float]
-
-
-def told_by(trace: Trace) -> Told:
-    """Find out what came in when, and how long executions took.
-
-    What comes in between two readings is what they differ by and what executions did in between: each that succeeded is
-    taken to have done one target's worth. It is spread evenly over the time between.
-    """
-    moments = [moment for placed in trace.entries for moment in _moments(placed.entry)]
-    begin = min(moments)
-    found: dict[tuple[str, str | None], list[tuple[float, int]]] = defaultdict(list)
-    ends: dict[str, list[Ended]] = defaultdict(list)
-    seen: dict[tuple[str, str], list[tuple[datetime, RuleReading]]] = defaultdict(list)
-    for placed in trace.entries:
-        entry = placed.entry
-        if isinstance(entry, Arrival):
-            found[entry.job, entry.rule].append(((entry.at - begin).total_seconds(), entry.count))
-        elif isinstance(entry, Ended):
-            ends[entry.job].append(entry)
-        elif isinstance(entry, Decided):
-            for item in entry.inputs.readings:
-                seen[entry.inputs.job, item.rule.name].append((entry.inputs.at, item))
-    for (job, rule), readings in seen.items():
-        done = sorted(e.ended_at for e in ends[job] if e.status is ExecutionStatus.SUCCEEDED)
-        found[job, rule] += _between(readings, done, begin)
-    own = {job: [e for e in some if e.cause is Cause.EVENT and e.started_at] for job, some in ends.items()}
-    return Told(
-        begin=begin,
-        span_s=(max(moments) - begin).total_seconds(),
-        arrivals={key: sorted(item) for key, item in found.items()},
-        work=_spans(own, lambda e: (e.ended_at, e.started_at)),
-        start=_spans(own, lambda e: (e.started_at, e.created_at)),
-        failing={
-            job: sum(e.status is ExecutionStatus.FAILED for e in some) / len(some)
-            for job, some in own.items()
-            if some
-        },
-    )
-
-
-def _moments(entry: Entry) -> tuple[datetime, ...]:
-    if isinstance(entry, Decided | Due):
-        return (entry.inputs.at,)
-    return (entry.at,) if isinstance(entry, Arrival) else (entry.created_at, entry.ended_at)
-
-
-def _spans(
-    ends: Mapping[str, list[Ended]], between: Callable[[Ended], tuple[datetime | None, datetime | None]]
-) -> dict[str, Spans]:
-    found: dict[str, Spans] = {}
-    for job, some in ends.items():
-        pairs = [between(end) for end in some]
-        seconds = [max(0.0, (until - since).total_seconds()) for until, since in pairs if until and since]
-        if seconds:
-            found[job] = Spans(kind="seen", seen=tuple(seconds))
-    return found
-
-
-def _between(
-    readings: Sequence[tuple[datetime, RuleReading]], done: Sequence[datetime], begin: datetime
-) -> list[tuple[float, int]]:
-    """Deduce arrivals of one rule from its readings, and from when executions succeeded.
-
-    A worker settles its message before its end is seen: what left the queue without an end is set against the next
-    ends.
-    """
-    found: list[tuple[float, int]] = []
-    before: datetime | None = None
-    known, ahead, ended = 0.0, 0.0, 0
-    for decided_at, item in readings:
-        sample = item.reading
-        at = (sample.as_of or decided_at) if isinstance(sample, Sample) else decided_at
-        if not isinstance(sample, Sample) or (before is not None and at < before):
-            continue
-        gone = 0.0
-        while ended < len(done) and done[ended] <= at:
-            gone += max(1.0, item.target)
-            ended += 1
-        expected = max(0.0, known - max(0.0, gone - ahead))
-        there = _there(item, sample)
-        ahead = max(0.0, ahead - gone) + max(0.0, expected - there)
-        new = round(there - expected)
-        if new > 0:
-            found += _spread(before or at, at, new, begin)
-        before, known = at, there
-    return found
-
-
-def _there(item: RuleReading, sample: Sample) -> float:
-    """Messages in the queue and in hands."""
-    if sample.includes_taken:
-        return sample.value
-    return sample.value + max(sample.taken or 0.0, item.seen_held * item.target)
-
-
-def _spread(since: datetime, until: datetime, count: int, begin: datetime) -> list[tuple[float, int]]:
-    first, width = (since - begin).total_seconds(), (until - since) / timedelta(seconds=1)
-    if width <= 0:
-        return [(max(0.0, first), count)]
-    return [(max(0.0, first + width * (number + 0.5) / count), 1) for number in range(count)]

@@ -15,21 +15,22 @@ from scaler.config.settings import load_settings
 from scaler.errors import ConfigError
 from scaler.model.job import EventTrigger, Job, ManualTrigger
 from scaler.observability.logs import configure_logs
-from scaler.simulation.arrivals import Arrivals, Burst, Flow, Rate, Told, draw, told_by
+from scaler.simulation.arrivals import Arrivals, Burst, Flow, Rate, draw
 from scaler.simulation.chance import Spans
+from scaler.simulation.deduce import Told, told_by
 from scaler.simulation.queue import Habits
 from scaler.simulation.result import Outcome, Price
 from scaler.simulation.run import BEGINNING, Scene, simulate
 from scaler.simulation.variants import Variant, apply
 from scaler.simulation.worker import Trade
-from scaler.trace.read import read_trace
+from scaler.trace.read import Trace
 
 WORK = Spans(kind="fixed", low=30.0)
 START = Spans(kind="fixed", low=1.0)
 DAY_S = 86_400.0
 
 Tell = Callable[[str, float], None]
-"""Hears which settings are simulated, and which share of the time is over."""
+"""Hears what is done, and which share of it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ def simulate_files(
     configure_logs(level="error", form="console")
     settings = load_settings(options.settings, env=env)
     jobs = _load(options.paths, env)
-    told = told_by(read_trace(options.trace)) if options.trace is not None else None
+    told = _told(options.trace, tell) if options.trace is not None else None
     scene = replace(_scene(options, jobs, told), limits=engine_limits(settings))
     outcomes = []
     for variant in (Variant(), *options.variants):
@@ -91,8 +92,12 @@ def simulate_files(
     return tuple(outcomes)
 
 
+def _told(path: Path, tell: Tell) -> Told:
+    return told_by(Trace(path, partial(tell, f"reading {path.name}")))
+
+
 def _tell_share(tell: Tell, name: str, span_s: float, at_s: float) -> None:
-    tell(name, min(1.0, at_s / span_s))
+    tell(f"simulating ({name})", min(1.0, at_s / span_s))
 
 
 def _load(paths: Sequence[Path], env: Mapping[str, str]) -> tuple[Job, ...]:

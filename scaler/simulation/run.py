@@ -14,6 +14,7 @@ from scaler.engine.crew import Crew
 from scaler.engine.limits import Limits
 from scaler.engine.sessions import Sessions
 from scaler.engine.supervisor import EnginePorts, Supervisor
+from scaler.model.capacity import need_of
 from scaler.model.execution import ExecutionStatus
 from scaler.model.job import EventTrigger, Job, ManualTrigger, ScaleRule, ScheduleTrigger
 from scaler.model.replica import ReplicaSpec
@@ -213,8 +214,8 @@ class _Simulation:
         queues = [queue for (name, _rule), queue in self._queues.items() if name == job.name]
         notes, ran = self._notes.jobs[job.name], self._ran[job.name]
         waits = [wait for queue in queues for wait in queue.waits]
-        resources = job.template.container.resources
-        cpu_s, memory_gib_s = ran * resources.cpu, ran * resources.memory_bytes / GIB
+        need = need_of(job.template, 1)
+        cpu_s, memory_gib_s = ran * need.cpu, ran * need.memory_bytes / GIB
         price = self._scene.price
         return JobResult(
             job=job.name,

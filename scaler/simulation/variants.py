@@ -1,4 +1,4 @@
-"""Settings to try: `pollingInterval=5,maxExecutions=20` changes the jobs in memory, within the bounds of job files."""
+"""Settings to try: `pollingInterval=5,orders/maxExecutions=20` changes jobs in memory, as job files could have it."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ AS_WRITTEN = "as written"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One set of changes; none: the jobs as their files have them."""
+    """One set of changes (job or "" for all, key, value); none: the jobs as their files have them."""
 
     name: str = AS_WRITTEN
-    changes: tuple[tuple[str, str], ...] = ()
+    changes: tuple[tuple[str, str, str], ...] = ()
 
 
 def read_variant(text: str) -> Variant:
-    """Read `KEY=VALUE[,KEY=VALUE…]`.
+    """Read `[JOB/]KEY=VALUE[,[JOB/]KEY=VALUE…]`.
 
     Raises:
         ConfigError: a key is unknown, or a value is none of its kind.
     """
     changes = []
     for part in text.split(","):
-        key, equals, value = part.strip().partition("=")
+        name, equals, value = part.strip().partition("=")
+        job, _slash, key = name.rpartition("/")
         if key not in _KEYS or not equals:
             near = get_close_matches(key, _KEYS, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_KEYS)}"
-            raise ConfigError(f"--set {text}: got '{part}'; write KEY=VALUE; {hint}")
+            raise ConfigError(f"--set {text}: got '{part}'; write KEY=VALUE or JOB/KEY=VALUE; {hint}")
         _KEYS[key][0](value, f"--set {key}")
-        changes.append((key, value))
+        changes.append((job, key, value))
     return Variant(name=text, changes=tuple(changes))
 
 
@@ -44,16 +45,21 @@ def apply(variant: Variant, jobs: Sequence[Job]) -> tuple[Job, ...]:
     """Change the jobs; what speaks of event triggers changes only those.
 
     Raises:
-        ConfigError: the changes do not fit a job (a minimum above its maximum).
+        ConfigError: the changes do not fit a job (a minimum above its maximum), or there is no job of that name.
     """
+    names = {job.name for job in jobs}
+    for target, key, _text in variant.changes:
+        if target and target not in names:
+            known = ", ".join(sorted(names))
+            raise ConfigError(f"--set {target}/{key}=…: no such job in the files; known: {known}")
     return tuple(_applied(variant, job) for job in jobs)
 
 
 def _applied(variant: Variant, job: Job) -> Job:
     changed = job
-    for key, text in variant.changes:
+    for target, key, text in variant.changes:
         read, put = _KEYS[key]
-        changed = put(changed, read(text, f"--set {key}"))
+        changed = put(changed, read(text, f"--set {key}")) if target in ("", job.name) else changed
     trigger = changed.trigger
     if isinstance(trigger, EventTrigger) and trigger.min_executions > trigger.max_executions:
         low, high = trigger.min_executions, trigger.max_executions

@@ -10,6 +10,7 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -80,22 +81,9 @@ class VirtualClock:
 def run_virtually(
     story: Callable[[asyncio.AbstractEventLoop], Coroutine[Any, Any, T]], tell: Callable[[float], None]
 ) -> T:
-    """Run a story to its end on a loop of its own; tasks that it leaves are ended.
+    """Run a story to its end on a loop of its own; tasks that it leaves are ended, also after Ctrl-C.
 
     Must not be called where a loop runs.
     """
-    loop = VirtualLoop(tell)
-    try:
-        result = loop.run_until_complete(story(loop))
-        _end_all(loop)
-        return result
-    finally:
-        loop.close()
-
-
-def _end_all(loop: asyncio.AbstractEventLoop) -> None:
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    if left:
-        loop.run_until_complete(asyncio.wait(left))
+    with asyncio.Runner(loop_factory=partial(VirtualLoop, tell)) as runner:
+        return runner.run(story(runner.get_loop()))

@@ -46,8 +46,8 @@ class RetentionContract:
         states = [make_state(f"e-{n}", at=n, replicas=0) for n in range(4)]
         await store.begin(tuple(states))
         for state in states[:3]:
-            await store.apply(ended(state, SUCCEEDED))  # each a second after it was created
-        found = await store.expired(Pruning(before=START + timedelta(seconds=3)), limit=10)
+            await store.apply(ended(state, SUCCEEDED))  # each six seconds after it was created
+        found = await store.expired(Pruning(before=START + timedelta(seconds=8)), limit=10)
         assert [one.execution for one in found] == ["e-0", "e-1"]
 
     async def test_what_runs_or_has_remains_is_neither_named_nor_dropped(self, store: Store) -> None:

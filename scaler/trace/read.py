@@ -1,10 +1,10 @@
-"""Reads a trace, its older files included, and says by file and line what is wrong with it."""
+"""Reads a trace, its older files included, line by line, and says by file and line what is wrong with it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ from scaler.trace.lines import VERSION, Arrival, Decided, Due, Ended, Entry, Out
 
 KINDS = ("trace", "job", "decision", "due", "end", "arrival", "dropped")
 MOST_FILES = 1000
+_LINES_A_TELL = 1000
+
+Tell = Callable[[float], None]
+"""Hears which share has been read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,29 +31,41 @@ class Placed:
     entry: Entry
 
 
-@dataclass(slots=True)
 class Trace:
-    """All of it, oldest first. `dropped`: lines that were never written; `torn`: cut off by a kill."""
+    """A trace on the disk, older files beside it included. Iterating reads it, oldest first, never all at once.
 
-    entries: list[Placed] = field(default_factory=list)
-    dropped: int = 0
-    torn: int = 0
-
-
-def read_trace(path: Path) -> Trace:
-    """Read `path` and the older files beside it (`path.1`, `path.2` …).
-
-    Raises:
-        ConfigError: it cannot be read, or a line is no line of a trace; with file and line.
+    Attributes:
+        dropped: lines that were never written; torn: cut off by a kill. Known once it is read to its end.
     """
-    trace = Trace()
-    for file in _files(path):
-        _Reader(file, trace).read()
-    if not trace.entries:
-        raise ConfigError(
-            f"{path}: no decision, end or arrival in it; record one by 'scaler run --record {path.name}'"
-        )
-    return trace
+
+    def __init__(self, path: Path, tell: Tell = lambda _share: None) -> None:
+        self.path = path
+        self.dropped = 0
+        self.torn = 0
+        self._tell = tell
+
+    def __iter__(self) -> Iterator[Placed]:
+        """Read it.
+
+        Raises:
+            ConfigError: it cannot be read, or a line is no line of a trace; with file and line.
+        """
+        self.dropped = self.torn = found = 0
+        files = _files(self.path)
+        total = sum(file.stat().st_size for file in files if file.exists())
+        done = 0
+        for file in files:
+            reader = _Reader(file, self)
+            for placed in reader.entries():
+                found += 1
+                yield placed
+                if found % _LINES_A_TELL == 0:
+                    self._tell((done + reader.position) / max(1, total))
+            done += reader.position
+        if not found:
+            name = self.path.name
+            text = f"no decision, end or arrival in it; record one by 'scaler run --record {name}'"
+            raise ConfigError(f"{self.path}: {text}")
 
 
 def _files(path: Path) -> list[Path]:
@@ -66,55 +82,55 @@ class _Reader:
     """Reads one file; `job` lines hold from where they stand."""
 
     def __init__(self, path: Path, trace: Trace) -> None:
+        self.position = 0
         self._path = path
         self._trace = trace
+        self._cut: str | None = None
+        self._any = False
         self._triggers: dict[str, EventTrigger | ScheduleTrigger] = {}
 
-    def read(self) -> None:
+    def entries(self) -> Iterator[Placed]:
+        """Give what its lines hold, with their places."""
         try:
-            for number, text in self._lines():
-                self._take(number, text)
+            with self._path.open("rb") as file:
+                for number, raw in enumerate(file, start=1):
+                    self.position += len(raw)
+                    placed = self._take(number, raw) if raw.strip() else None
+                    if placed is not None:
+                        yield placed
         except OSError as exc:
-            raise ConfigError(
-                f"{self._path}: {exc.strerror}; name a trace that 'scaler run --record' wrote"
-            ) from exc
+            text = f"{exc.strerror}; name a trace that 'scaler run --record' wrote"
+            raise ConfigError(f"{self._path}: {text}") from exc
+        if self._cut is not None:
+            self._end_of_run(self._cut, is_torn=self._any)
 
-    def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Give what each line holds. A line that a kill cut off is counted: it is the last one of its run."""
-        cut: str | None = None
-        with self._path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                place = f"{self._path}:{number}"
-                if not raw.strip():
-                    continue
-                try:
-                    body = json.loads(raw)
-                except ValueError:
-                    body = None
-                if cut is not None:
-                    if not (isinstance(body, dict) and body.get("kind") == "trace"):
-                        raise ConfigError(f"{cut}: is no JSON object; a trace has one on each line")
-                    self._trace.torn += 1
-                cut = None
-                if isinstance(body, dict):
-                    yield number, body
-                else:
-                    cut = place
-        if cut is not None:
-            if not self._trace.entries:
-                raise ConfigError(f"{cut}: is no JSON object; a trace has one on each line")
-            self._trace.torn += 1
+    def _end_of_run(self, place: str, *, is_torn: bool) -> None:
+        """Judge a line that is no JSON: a kill cuts off the last one of a run; elsewhere there is none such."""
+        self._cut = None
+        if not is_torn:
+            raise ConfigError(f"{place}: is no JSON object; a trace has one on each line")
+        self._trace.torn += 1
 
-    def _take(self, number: int, body: dict[str, Any]) -> None:
-        place, kind = f"{self._path}:{number}", body.pop("kind", None)
+    def _take(self, number: int, raw: bytes) -> Placed | None:
+        place = f"{self._path}:{number}"
+        try:
+            body = json.loads(raw)
+        except ValueError:
+            body = None
+        if self._cut is not None:
+            self._end_of_run(self._cut, is_torn=isinstance(body, dict) and body.get("kind") == "trace")
+        if not isinstance(body, dict):
+            self._cut = place
+            return None
+        self._any = True
+        kind = body.pop("kind", None)
         try:
             entry = self._entry(kind, body)
         except Unreadable as exc:
             raise ConfigError(f"{place}: {kind}: {exc}") from None
-        except KeyError as exc:
-            raise ConfigError(f"{place}: {kind}: missing {exc}") from None
-        if entry is not None:
-            self._trace.entries.append(Placed(place=place, entry=entry))
+        except (KeyError, TypeError) as exc:
+            raise ConfigError(f"{place}: {kind}: missing or no object: {exc}") from None
+        return Placed(place=place, entry=entry) if entry is not None else None
 
     def _entry(self, kind: object, body: dict[str, Any]) -> Entry | None:
         if kind == "decision":

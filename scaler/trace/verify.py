@@ -10,6 +10,7 @@ from scaler.trace.lines import Decided, Due, Outcome
 from scaler.trace.read import Trace
 
 COMPARED = ("launch", "handed", "wanted", "waiting", "bound", "reason")
+DIFFERENCES_KEPT = 100
 COMPARED_DUE = ("launch", "reason")
 
 
@@ -28,30 +29,38 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What came of it. `launches`: executions that the recorded decisions launched."""
+    """What came of it.
+
+    Attributes:
+        launches: executions that the recorded decisions launched.
+        differing: decisions that come out otherwise; `differences` are the first ones.
+        dropped, torn: lines that the trace lacks.
+    """
 
     decisions: int
     launches: int
+    differing: int
     differences: tuple[Difference, ...]
     dropped: int
     torn: int
 
 
 def replay(trace: Trace) -> Replay:
-    """Decide again on everything that was recorded."""
+    """Decide again on everything that was recorded. All differences are counted, the first ones are kept."""
     differences: list[Difference] = []
-    decisions = launches = 0
-    for placed in trace.entries:
+    decisions = launches = differing = 0
+    for placed in trace:
         if not isinstance(placed.entry, Decided | Due):
             continue
         decisions += 1
         launches += placed.entry.outcome.launch
         difference = _compare(placed.place, placed.entry)
         if difference is not None:
-            differences.append(difference)
+            differing += 1
+            differences += [difference] if differing <= DIFFERENCES_KEPT else []
     return Replay(
-        decisions=decisions, launches=launches, differences=tuple(differences), dropped=trace.dropped,
-        torn=trace.torn,
+        decisions=decisions, launches=launches, differing=differing, differences=tuple(differences),
+        dropped=trace.dropped, torn=trace.torn,
     )  # fmt: skip
 
 

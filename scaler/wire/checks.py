@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from scaler.model.job import Template
 from scaler.wire.base import read_number, show
 from scaler.wire.configuration import TRIGGER_OBJECT, TriggerType
 from scaler.wire.faults import Node, WireFault, check_reference, check_unique
@@ -91,6 +92,23 @@ def _check_scale(scale: Node, names: frozenset[str]) -> Iterator[WireFault]:
             yield from check_reference(entry["secretRef"], names)
 
 
+def image_fault(image: str) -> str | None:
+    """Say what is wrong with the name of an image; None if nothing is."""
+    if _IMAGE.fullmatch(image):
+        return None
+    return (
+        f"got {show(image)}, which is no image; write [registry/]name[:tag][@digest], the name in lower case"
+    )
+
+
+def image_faults(template: Template) -> Iterator[tuple[str, str]]:
+    """List what is wrong with the images of a template that no job file's check has seen: path and text."""
+    for path, container in template.named_containers():
+        fault = image_fault(container.image) if container.image else "missing; name the image to run"
+        if fault is not None:
+            yield f"{path}.image", fault
+
+
 def check_template(
     template: Node, *, secrets: frozenset[str], needs_image: bool | None
 ) -> Iterator[WireFault]:
@@ -107,9 +125,8 @@ def _check_container(node: Node, secrets: frozenset[str], *, needs_image: bool |
     if needs_image and not node["image"].is_set and node.keys:
         yield node["image"].fault("missing; name the image to run")
     image = node["image"].text
-    if needs_image and image.strip() and not _IMAGE.fullmatch(image):
-        hint = "write [registry/]name[:tag][@digest], the name in lower case"
-        yield node["image"].fault(f"got {show(image)}, which is no image; {hint}")
+    if needs_image and image.strip() and (text := image_fault(image)):
+        yield node["image"].fault(text)
     if needs_image is False and not node["command"].value and not node["args"].value and node.keys:
         yield node["command"].fault("missing; this executor runs no image, so write the command to run")
     yield from check_unique(node["env"], "name")

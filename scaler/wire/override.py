@@ -71,13 +71,16 @@ def _replaced(own: Template, given: Template) -> Template:
         own,
         container=first,
         further=tuple(further),
-        init=_completed(given.init, own.init),
+        init=_completed(given.init, own.init or (replace(own.container, mounts=(), probes=()),)),
         sidecars=tuple(name for name in own.sidecars if name in names),
     )
 
 
 def _completed(given: tuple[Container, ...], own: tuple[Container, ...]) -> tuple[Container, ...]:
-    """Fill in images, mounts and probes from the job's containers of the same names, or from its only one."""
+    """Fill in images, mounts and probes from the job's containers of the same names, or from its only one.
+
+    An image that no container of that name has is the first one's.
+    """
     is_only = len(given) == len(own) == 1
     filled: list[Container] = []
     for one in given:

@@ -213,6 +213,7 @@ class FakeControl:
     stopped: list[str] = field(default_factory=list)
     resets: list[str] = field(default_factory=list)
     callers: list[str] = field(default_factory=list)
+    replicas: list[str | None] = field(default_factory=list)
     draining: Draining | None = None
     drain_timeout_s: float | None = None
     lines: list[str] = field(default_factory=lambda: ["one", "two", "three"])
@@ -302,8 +303,9 @@ class FakeControl:
         )
 
     async def logs(
-        self, job: str, execution_id: str, *, tail: int | None, follow: bool
+        self, job: str, execution_id: str, *, tail: int | None, follow: bool, replica: str | None = None
     ) -> AsyncIterator[str]:
+        self.replicas.append(replica)
         if self.log_error is not None and not self.lines:
             raise self.log_error
         for line in self.lines if tail is None else self.lines[len(self.lines) - tail :]:

@@ -75,3 +75,18 @@ def test_executions_are_listed_by_what_is_asked_over_all_jobs(run: Run, daemon: 
         2,
         True,
     )
+
+
+def test_logs_are_searched_within_an_execution_and_over_a_job(run: Run, daemon: Daemon) -> None:
+    daemon.store.states = [make_state("orders-b"), make_state("orders-a")]
+    found = run(
+        "execution", "logs", "orders", "orders-a", "--search", "T[WH]", "--regex", "-i", "--replica", "r"
+    )
+    assert (found.exit_code, found.stdout, daemon.control.replicas) == (0, "two\nthree\n", ["r"])
+    found = run(
+        "job", "logs", "orders", "--search", "wo", "--since", "1d", "--status", "running", "--limit", "5"
+    )
+    assert (found.exit_code, found.stdout) == (0, "orders-b: two\norders-a: two\n")
+    wrong = run("job", "logs", "orders", "--regex")
+    assert (wrong.exit_code, "give --search TEXT" in wrong.stderr) == (2, True)
+    assert run("job", "logs", "ordres").stderr.startswith("Error: no job 'ordres'; did you mean 'orders'?")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from scaler.model.execution import ExecutionStatus
+from tests.api.fakes import make_state
 from tests.cli.conftest import Daemon, Run
 
 
@@ -36,3 +38,21 @@ def test_suspending_wants_names_or_all(run: Run) -> None:
         assert (result.exit_code, "name jobs, or give --all" in result.stderr) == (2, True)
     result = run("job", "suspend", "order")
     assert (result.exit_code, "did you mean 'orders'?" in result.stderr) == (1, True)
+
+
+def test_all_that_run_of_a_job_are_stopped(daemon: Daemon, run: Run) -> None:
+    states = [
+        make_state("orders-a"),
+        make_state("orders-b", status=ExecutionStatus.FAILED),
+        make_state("orders-c"),
+    ]
+    daemon.store.states += [*states, make_state("billing-a", job="billing")]
+    assert run("execution", "stop", "orders", "--all").stdout == (
+        "orders-a: stop requested\norders-c: stop requested\n"
+    )
+    assert daemon.control.stopped == ["orders-a", "orders-c"]
+    assert len(json.loads(run("-o", "json", "execution", "stop", "billing", "--all").stdout)) == 1
+    daemon.store.states.clear()
+    assert run("execution", "stop", "orders", "--all").stdout == "Nothing runs.\n"
+    for args in ((), ("orders-a", "--all")):
+        assert run("execution", "stop", "orders", *args).exit_code == 2

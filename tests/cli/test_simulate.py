@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -182,3 +185,23 @@ def test_a_trace_that_decides_otherwise_fails_and_tells_where(trace: Path) -> No
     assert "1 decision, 9 launches: 1 comes out otherwise" in result.stderr
     body = json.loads(run_cli("simulate", "--trace", str(trace), "--verify", "-o", "json").stdout)
     assert [item["field"] for item in body["differences"]] == ["launch"]
+
+
+def test_ctrl_c_ends_it_without_a_word_of_its_insides(jobs: Path) -> None:
+    """Whether or not what runs the tests lets its children hear of it."""
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from scaler.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["simulate", str(jobs / "orders.yaml"), "--rate", "1/s"]
+    command = [sys.executable, "-c", program, *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("simulating (as written): ")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert not {"Traceback", "Task", "coroutine"} & set(err.replace("(", " ").split())

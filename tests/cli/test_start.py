@@ -7,19 +7,28 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from scaler.cli.start import Parts, override
 from tests.cli.conftest import Daemon, Run
 from tests.cli.running import running
 
-NEITHER = """\
+PICKY = """\
 name: picky
 properties:
   configuration: {triggerType: Schedule, replicaTimeout: 60, scheduleTriggerConfig: {cronExpression: "0 0 1 1 *"}}
   template:
     containers:
-      - {name: main, image: unused, command: ["sh", "-c", "echo $WORD"], env: [{name: WORD, value: own}]}
+      - {name: main, command: ["sh", "-c", "echo $WORD"], env: [{name: WORD, value: own}]}
 x-scaler: {executor: process}
+"""
+
+CONTAINED = """\
+name: contained
+properties:
+  configuration: {triggerType: Manual, replicaTimeout: 60}
+  template: {containers: [{name: main, image: "worker:1"}]}
 """
 
 
@@ -86,22 +95,46 @@ def test_a_file_that_is_no_template_starts_nothing(
 
 def test_the_executor_checks_an_override_as_it_checks_a_job_file(tmp_path: Path) -> None:
     with running(tmp_path) as daemon:
-        (daemon.jobs / "picky.yaml").write_text(NEITHER)
-        daemon.until(lambda: len(daemon.client.live_jobs()) == 2)
+        (daemon.jobs / "picky.yaml").write_text(PICKY)
+        (daemon.jobs / "contained.yaml").write_text(CONTAINED)
+        daemon.until(lambda: len(daemon.client.live_jobs()) == 3, timeout_s=90)
         command = [sys.executable, "-m", "scaler", "--state-dir", str(daemon.state)]
 
         def scaler(*words: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False)
 
-        once = tmp_path / "once.yaml"
-        once.write_text("containers: [{image: other}]\n")  # no command: nothing that a process could run
-        refused = scaler("job", "start", "picky", "--yaml", str(once))
-        assert (refused.returncode, "containers[0].command: the process executor" in refused.stderr) == (
-            2,
-            True,
-        )
+        refused = scaler("job", "start", "contained", "--image", "Not An Image")
+        text = "containers[0].image: got 'Not An Image', which is no image"
+        assert (refused.returncode, text in refused.stderr) == (2, True), refused.stderr
+        refused = scaler("job", "start", "picky", "--image", "other")
+        text = "containers[0].image: no image is run here"
+        assert (refused.returncode, text in refused.stderr) == (2, True), refused.stderr
         assert daemon.client.executions("picky") == []
         done = scaler("-o", "json", "job", "start", "picky", "--env-vars", "WORD=given", "--wait")
         assert done.returncode == 0, done.stderr  # a scheduled job may be started by hand as well
         name = json.loads(done.stdout)["name"]
         assert scaler("execution", "logs", "picky", name).stdout.endswith("given\n")
+
+
+def test_the_other_containers_of_a_job_stay_as_they_are() -> None:
+    own = {
+        "containers": [
+            {"name": "main", "image": "worker:1", "env": [{"name": "A", "value": "1"}], "volumeMounts": []},
+            {"name": "log", "image": "logger:1"},
+        ],
+        "initContainers": [{"name": "first", "image": "init:1", "command": ["prepare"]}],
+        "volumes": [],
+    }
+    resource = {"properties": {"template": own}}
+    assert override(resource, Parts(image="worker:2")) == {
+        "containers": [
+            {"name": "main", "image": "worker:2", "env": [{"name": "A", "value": "1"}]},
+            {"name": "log", "image": "logger:1"},
+        ],
+        "initContainers": [{"name": "first", "image": "init:1", "command": ["prepare"]}],
+    }
+    changed = override(resource, Parts(container_name="log", args=("-v",)))
+    assert changed is not None
+    assert changed["containers"][1] == {"name": "log", "image": "logger:1", "args": ["-v"]}
+    with pytest.raises(click.BadParameter, match="no container 'other'; there are: main, log"):
+        override(resource, Parts(container_name="other"))

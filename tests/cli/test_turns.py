@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,14 @@ name: long
 properties:
   configuration: {triggerType: Manual, replicaTimeout: 600}
   template: {containers: [{name: main, command: ["sh", "-c", "until [ -e '%s' ]; do sleep 0.1; done"]}]}
+x-scaler: {executor: process}
+"""
+NOTE = """\
+name: note
+properties:
+  configuration: {triggerType: Manual, replicaTimeout: 600}
+  template:
+    containers: [{name: main, command: ["sh", "-c", "sleep 1; echo $CONTAINER_APP_JOB_EXECUTION_NAME >> '%s'"]}]
 x-scaler: {executor: process}
 """
 WAIT_S = 90
@@ -59,6 +67,10 @@ def _holder(daemon: Running) -> int:
 
 def _status(daemon: Running, execution: str) -> str:
     return str(daemon.client.execution("long", execution)["properties"]["status"])
+
+
+def _outcomes(daemon: Running) -> dict[str, str]:
+    return {e["name"]: e["properties"]["status"] for e in daemon.client.executions("note")}
 
 
 def _begin(daemon: Running, stop: Path) -> str:
@@ -102,6 +114,29 @@ def test_a_standby_takes_over_with_what_runs(tmp_path: Path, end: signal.Signals
         assert "standby.takes_over" in log.read_text()
         standby.send_signal(signal.SIGTERM)
         assert _ended(standby) == 0
+
+
+def test_work_outlives_a_row_of_deaths(tmp_path: Path) -> None:
+    out, log = tmp_path / "out", tmp_path / "further.log"
+    with running(tmp_path) as daemon, ExitStack() as stack:
+        (daemon.jobs / "note.yaml").write_text(NOTE % out)
+        daemon.until(lambda: len(daemon.client.live_jobs()) == 2, timeout_s=WAIT_S)
+        standbys = [stack.enter_context(_second(daemon, "--standby", log=log)) for _ in range(2)]
+        working: subprocess.Popen[Any] = daemon.process
+        names = []
+        while True:
+            names += [str(daemon.client.start("note")["name"]) for _ in range(3)]
+            if not standbys:
+                break
+            working.kill()
+            _ended(working)
+            pids = {one.pid: one for one in standbys}
+            daemon.until(lambda pids=pids: _holder(daemon) in pids and daemon.answers(), timeout_s=WAIT_S)  # type: ignore[misc]
+            working = pids[_holder(daemon)]
+            standbys.remove(working)
+        done = dict.fromkeys(names, "Succeeded")
+        daemon.until(lambda: _outcomes(daemon) == done, timeout_s=WAIT_S)
+        assert sorted(out.read_text().split()) == sorted(names)  # each ran once
 
 
 def test_a_standby_answers_that_it_waits_and_can_be_ended(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.conformance import rows_executions, rows_job, rows_template, rows_trigger
+from tests.conformance import rows_executions, rows_job, rows_pods, rows_template, rows_trigger
 from tests.conformance.table import ROWS, Row, Verdict
 from tests.docs.tree import ROOT
 
@@ -17,7 +17,7 @@ SECTIONS = {
     "1.4": "Names",
     "2": "Executions",
 }
-MODULES = (rows_job, rows_trigger, rows_template, rows_executions)
+MODULES = (rows_job, rows_trigger, rows_template, rows_pods, rows_executions)
 _HEAD = """\
 # Conformance with Container Apps jobs
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import rows_executions, rows_job, rows_template, rows_trigger
+from tests.conformance import rows_executions, rows_job, rows_pods, rows_template, rows_trigger
 from tests.conformance.page import PAGE, page
 from tests.conformance.place import Place
 from tests.conformance.table import ROWS, Row, Verdict
 
-MODULES = (rows_job, rows_trigger, rows_template, rows_executions)
+MODULES = (rows_job, rows_trigger, rows_template, rows_pods, rows_executions)
 ROOT = Path(__file__).parents[2]
 
 

@@ -17,7 +17,7 @@ import scaler.demo
 from scaler.demo.job_file import CONNECTION_VARIABLE, JOB, QUEUE, write_job
 from scaler.devbroker import DevBroker
 from scaler.trace.lines import Decided, Ended
-from scaler.trace.read import read_trace
+from scaler.trace.read import Trace
 from tests.e2e.daemon import SCALER, Daemon
 
 MESSAGES = 10
@@ -56,7 +56,7 @@ async def test_a_recorded_run_is_decided_again_with_the_same_launches(tmp_path: 
     verified = await run(SCALER, "-o", "json", "simulate", "--trace", trace, "--verify", env=env)
     found = json.loads(verified.stdout)
     assert (verified.returncode, found["differences"], found["dropped"]) == (0, [], 0)
-    entries = [placed.entry for placed in read_trace(trace).entries]
+    entries = [placed.entry for placed in Trace(trace)]
     launched = {entry.decision_id: entry.outcome.launch for entry in entries if isinstance(entry, Decided)}
     started = [entry.decision_id for entry in entries if isinstance(entry, Ended)]
     assert {key: count for key, count in launched.items() if count} == {

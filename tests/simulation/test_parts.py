@@ -157,6 +157,12 @@ def test_settings_change_event_jobs_and_leave_others_their_trigger() -> None:
         4 << 30,
     )
     assert by_hand.trigger == manual_job().trigger
+    one, other = apply(
+        read_variant("drain/maxExecutions=3"), [event_job("drain", high=9), event_job("b", high=9)]
+    )
+    assert [job.trigger.max_executions for job in (one, other)] == [3, 9]  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="no such job in the files; known: drain"):
+        apply(read_variant("orders/maxExecutions=3"), [event_job("drain")])
     with pytest.raises(ConfigError, match="minExecutions 5 is above maxExecutions 2; set both"):
         apply(read_variant("minExecutions=5,maxExecutions=2"), [event_job()])
 

@@ -16,15 +16,16 @@ from scaler.model.execution import Cause, ExecutionStatus
 from scaler.model.job import Container, Job, ScheduleTrigger, Template
 from scaler.planning.counts import Counts
 from scaler.planning.decide import Inputs, decide
-from scaler.simulation.arrivals import Arrivals, told_by
+from scaler.simulation.arrivals import Arrivals
 from scaler.simulation.chance import Spans
+from scaler.simulation.deduce import told_by
 from scaler.simulation.queue import Habits
 from scaler.simulation.result import JobResult, Price
 from scaler.simulation.result import Outcome as Simulated
 from scaler.simulation.run import BEGINNING, Scene, simulate
 from scaler.simulation.worker import Trade
 from scaler.trace.lines import Decided, Ended, Outcome
-from scaler.trace.read import Placed, Trace, read_trace
+from scaler.trace.read import Placed, Trace
 from scaler.trace.recorder import TraceFile, open_recorder
 from scaler.trace.verify import replay
 from tests.engine.world import event_job, resolve, topic_job
@@ -150,7 +151,7 @@ def test_a_simulation_can_be_recorded_decided_again_and_simulated_from(tmp_path:
     first = scene([(0.0, 20), (100.0, 5)], work_s=12.0)
     with open_recorder(TraceFile(path=path), version="1", now=lambda: BEGINNING) as recorder:
         run(event_job(high=4, interval_s=5), replace(first, recorder=recorder))
-    trace = read_trace(path)
+    trace = Trace(path)
     assert replay(trace).differences == ()
     assert replay(trace).launches == 25
     told = told_by(trace)
@@ -193,19 +194,19 @@ def test_arrivals_are_deduced_although_messages_are_gone_before_their_executions
     at = [NOW + timedelta(seconds=second) for second in (0, 10, 20, 30)]
     values = [3, 2, 4, 2]  # one done early at 10 s, two came, two done by 30 s
     ends = [12, 25, 28]
-    trace = Trace()
+    trace: list[Placed] = []
     for moment, value in zip(at, values, strict=True):
         inputs = Inputs(
             job="drain", trigger=trigger(), readings=(reading(value, as_of=moment),), at=moment,
             counts=Counts(running=2, pending=0), occasion=Occasion.TICK,
         )  # fmt: skip
         decided = Decided(inputs=inputs, outcome=Outcome.of(decide(inputs)), decision_id=1)
-        trace.entries.append(Placed(place="t:1", entry=decided))
+        trace.append(Placed(place="t:1", entry=decided))
     for second in ends:
         ended = Ended(
             job="drain", execution=f"e{second}", cause=Cause.EVENT, status=ExecutionStatus.SUCCEEDED,
             created_at=NOW, started_at=NOW, ended_at=NOW + timedelta(seconds=second),
         )  # fmt: skip
-        trace.entries.append(Placed(place="t:2", entry=ended))
+        trace.append(Placed(place="t:2", entry=ended))
     arrivals = told_by(trace).arrivals["drain", "rule"]
     assert [(at, count) for at, count in arrivals] == [(0.0, 3), (12.5, 1), (17.5, 1)]

@@ -18,7 +18,7 @@ from scaler.planning.counts import Counts
 from scaler.planning.decide import Inputs, decide
 from scaler.planning.plan import RuleReading
 from scaler.trace.lines import Arrival, Decided
-from scaler.trace.read import read_trace
+from scaler.trace.read import Trace
 from scaler.trace.recorder import TraceFile, TraceRecorder, open_recorder
 from tests.planning.builders import NOW, reading, trigger
 
@@ -56,7 +56,7 @@ def test_what_may_be_secret_is_not_written(tmp_path: Path) -> None:
         write(recorder, 1)
     assert CANARY not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    (placed,) = read_trace(path).entries
+    (placed,) = Trace(path)
     assert isinstance(placed.entry, Decided)
     assert placed.entry.outcome.handed == ("t/1",)
 
@@ -68,7 +68,7 @@ def test_files_are_bounded_and_the_kept_ones_read_as_one(tmp_path: Path) -> None
     files = sorted(file.name for file in tmp_path.iterdir())
     assert files == ["t.jsonl", "t.jsonl.1", "t.jsonl.2"]
     assert all(file.stat().st_size < 6000 for file in tmp_path.iterdir())
-    ids = [p.entry.decision_id for p in read_trace(path).entries if isinstance(p.entry, Decided)]
+    ids = [p.entry.decision_id for p in Trace(path) if isinstance(p.entry, Decided)]
     assert ids == list(range(60 - len(ids), 60))
     assert len(ids) > 6
 
@@ -80,8 +80,8 @@ def test_a_line_that_a_kill_cut_off_is_counted_and_the_next_run_goes_on(tmp_path
     path.write_bytes(path.read_bytes()[:-20])
     with open_recorder(TraceFile(path=path), version="1", now=now) as recorder:
         write(recorder, 2)
-    trace = read_trace(path)
-    assert (len(trace.entries), trace.torn) == (3, 1)
+    trace = Trace(path)
+    assert (len(list(trace)), trace.torn) == (3, 1)
 
 
 def test_what_could_not_be_written_is_counted(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_what_could_not_be_written_is_counted(tmp_path: Path) -> None:
     write(recorder, 10_003)  # nobody writes yet
     recorder.start()
     recorder.close()
-    trace = read_trace(tmp_path / "t.jsonl")
-    assert (len(trace.entries), trace.dropped) == (10_000, 3)
+    trace = Trace(tmp_path / "t.jsonl")
+    assert (len(list(trace)), trace.dropped) == (10_000, 3)
 
 
 def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
@@ -133,23 +133,23 @@ def test_a_faulty_line_is_told_with_its_place(tmp_path: Path, line: str, fault: 
     path = tmp_path / "t.jsonl"
     path.write_text(GOOD + line + GOOD)
     with pytest.raises(ConfigError) as caught:
-        read_trace(path)
+        list(Trace(path))
     assert fault in str(caught.value)
 
 
 def test_arrivals_may_be_written_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(GOOD)
-    (placed,) = read_trace(path).entries
+    (placed,) = Trace(path)
     assert placed.entry == Arrival(job="orders", at=NOW, count=2)
 
 
 def test_no_trace_is_told_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     with pytest.raises(ConfigError, match="no decision, end or arrival in it"):
-        read_trace(tmp_path / "empty")
+        list(Trace(tmp_path / "empty"))
     with pytest.raises(ConfigError, match="No such file or directory; name a trace"):
-        read_trace(tmp_path / "none")
+        list(Trace(tmp_path / "none"))
 
 
 def test_every_kind_of_reading_is_read_back(tmp_path: Path) -> None:
@@ -157,6 +157,6 @@ def test_every_kind_of_reading_is_read_back(tmp_path: Path) -> None:
     inputs = replace(made(), trigger=trigger(), readings=(reading(3, taken=1, includes_taken=False),))
     with open_recorder(TraceFile(path=path), version="1", now=now) as recorder:
         recorder.decided(inputs, decide(inputs), decision_id=1, read_s=0.0)
-    (placed,) = read_trace(path).entries
+    (placed,) = Trace(path)
     assert isinstance(placed.entry, Decided)
     assert placed.entry.inputs == inputs

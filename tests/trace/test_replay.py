@@ -16,7 +16,7 @@ from scaler.model.capacity import GlobalLimits
 from scaler.model.job import Overlap, ScheduleTrigger
 from scaler.model.replica import ReplicaSpec
 from scaler.trace.lines import Decided, Due, Ended
-from scaler.trace.read import read_trace
+from scaler.trace.read import Trace
 from scaler.trace.recorder import TraceFile, open_recorder
 from scaler.trace.verify import Replay, replay
 from tests.engine.world import TopicWorld, World, event_job, in_virtual_time, manual_job, topic_job
@@ -37,7 +37,7 @@ def recorded(world: World, path: Path, story: object, *jobs: object) -> Replay:
     with open_recorder(TraceFile(path=path), version="1", now=beginning) as recorder:
         world.recorder = recorder
         in_virtual_time(run)
-    return replay(read_trace(path))
+    return replay(Trace(path))
 
 
 @pytest.mark.parametrize("count", ["all", "ready", "blind"])
@@ -53,7 +53,7 @@ def test_a_flood_replays_to_the_same_launches(tmp_path: Path, count: str) -> Non
     found = recorded(world, tmp_path / "t.jsonl", story, event_job(high=6, count=count, interval_s=3))
     assert (found.differences, found.dropped, found.torn) == ((), 0, 0)
     assert found.launches == 30
-    entries = [placed.entry for placed in read_trace(tmp_path / "t.jsonl").entries]
+    entries = [placed.entry for placed in Trace(tmp_path / "t.jsonl")]
     assert sum(isinstance(entry, Ended) for entry in entries) == 30
 
 
@@ -80,7 +80,7 @@ def test_failures_backing_off_and_unknown_counts_replay(tmp_path: Path) -> None:
 
     found = recorded(world, tmp_path / "t.jsonl", story, event_job(high=3, interval_s=2))
     assert found.differences == ()
-    decided = [p.entry for p in read_trace(tmp_path / "t.jsonl").entries if isinstance(p.entry, Decided)]
+    decided = [p.entry for p in Trace(tmp_path / "t.jsonl") if isinstance(p.entry, Decided)]
     reasons = {entry.outcome.reason.value for entry in decided}
     assert {"Launched", "BackingOff", "UnknownCount", "LaunchBackoff"} <= reasons
 
@@ -94,7 +94,7 @@ def test_shares_replay_to_the_same_hands(tmp_path: Path) -> None:
 
     found = recorded(world, tmp_path / "t.jsonl", story, topic_job(high=3, interval_s=2))
     assert found.differences == ()
-    decided = [p.entry for p in read_trace(tmp_path / "t.jsonl").entries if isinstance(p.entry, Decided)]
+    decided = [p.entry for p in Trace(tmp_path / "t.jsonl") if isinstance(p.entry, Decided)]
     assert sum(len(entry.outcome.handed) for entry in decided) == found.launches > 0
 
 
@@ -112,7 +112,7 @@ def test_a_decision_that_comes_out_otherwise_is_told_with_its_place(tmp_path: Pa
     changed = json.loads(lines[number])
     changed["outcome"]["launch"] = 2
     path.write_text("\n".join([*lines[:number], json.dumps(changed), *lines[number + 1 :], ""]))
-    (difference,) = replay(read_trace(path)).differences
+    (difference,) = replay(Trace(path)).differences
     assert (difference.place, difference.field) == (f"{path}:{number + 1}", "launch")
     assert (difference.recorded, difference.replayed) == ("2", "3")
 
@@ -132,8 +132,8 @@ def test_a_changed_job_decides_by_its_new_trigger(tmp_path: Path) -> None:
     with open_recorder(TraceFile(path=path), version="1", now=beginning) as recorder:
         world.recorder = recorder
         in_virtual_time(run)
-    assert replay(read_trace(path)).differences == ()
-    decided = [p.entry for p in read_trace(path).entries if isinstance(p.entry, Decided)]
+    assert replay(Trace(path)).differences == ()
+    decided = [p.entry for p in Trace(path) if isinstance(p.entry, Decided)]
     assert {entry.inputs.trigger.max_executions for entry in decided} == {2, 5}
 
 
@@ -147,7 +147,7 @@ def test_limits_of_the_daemon_replay(tmp_path: Path) -> None:
 
     path = tmp_path / "t.jsonl"
     assert recorded(world, path, story, event_job(high=5, interval_s=2)).differences == ()
-    decided = [p.entry for p in read_trace(path).entries if isinstance(p.entry, Decided)]
+    decided = [p.entry for p in Trace(path) if isinstance(p.entry, Decided)]
     cut = [entry for entry in decided if entry.inputs.cut is not None]
     assert cut
     assert sum(entry.outcome.launch for entry in decided) == 6
@@ -170,7 +170,7 @@ def test_due_times_replay(tmp_path: Path, overlap: Overlap) -> None:
     path = tmp_path / "t.jsonl"
     found = recorded(world, path, story, job)
     assert found.differences == ()
-    dues = [placed for placed in read_trace(path).entries if isinstance(placed.entry, Due)]
+    dues = [placed for placed in Trace(path) if isinstance(placed.entry, Due)]
     launched = [placed.entry.outcome.launch for placed in dues]
     assert sum(launched) == found.launches >= 3
     assert (0 in launched) == (overlap is not Overlap.ALLOW)
@@ -178,4 +178,4 @@ def test_due_times_replay(tmp_path: Path, overlap: Overlap) -> None:
     assert isinstance(first.entry, Due)
     due = first.entry.inputs.due
     path.write_text(path.read_text().replace(due.isoformat(), (due - timedelta(minutes=1)).isoformat()))
-    assert [item.place for item in replay(read_trace(path)).differences][:1] == [first.place]
+    assert [item.place for item in replay(Trace(path)).differences][:1] == [first.place]

@@ -19,6 +19,7 @@ from scaler.model.job import (
     Template,
 )
 from scaler.model.secret import Secret
+from scaler.wire.checks import image_faults
 from scaler.wire.override import template_override
 
 JOB = Job(
@@ -96,3 +97,20 @@ def test_without_an_image_anywhere_a_command_is_needed() -> None:
     bare = replace(JOB, template=Template(container=Container(name="p", command=("date",))))
     with pytest.raises(ConfigError, match=r"containers\[0\]\.command: missing"):
         template_override({"containers": [{"name": "p"}]}, bare)
+
+
+def test_an_init_container_without_an_image_runs_that_of_the_job() -> None:
+    body = {"containers": [{"name": "p"}], "initContainers": [{"name": "first", "command": ["date"]}]}
+    template = template_override(body, JOB)
+    assert template is not None
+    assert [(one.name, one.image) for one in template.init] == [("first", JOB.template.container.image)]
+    assert list(image_faults(template)) == []
+
+
+def test_images_of_a_start_by_hand_are_checked_like_those_of_a_file() -> None:
+    template = replace(JOB.template, container=replace(JOB.template.container, image="Not An Image"))
+    template = replace(template, init=(Container(name="first", image=None),))
+    assert [path for path, _ in image_faults(template)] == [
+        "properties.template.containers[0].image",
+        "properties.template.initContainers[0].image",
+    ]
