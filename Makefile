@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check unit contract integration e2e docs prepare fmt lint type contracts schema bench lock clean
+.PHONY: help demo up flood down test check unit contract integration e2e docs prepare fmt lint type contracts schema bench lock clean
 
 # Folders whose tests need brokers or an engine, whole programs, or the pages.
 INTEGRATION := tests/executors tests/infra tests/scalers tests/conformance
@@ -27,6 +27,12 @@ COMPOSE := docker compose --file compose/compose.yaml $(patsubst %,--env-file %,
 up:              ## four brokers, a job on each, and the daemon, by docker compose
 	$(PYTHON) compose/check.py
 	$(COMPOSE) up --detach --wait --build
+
+LOAD ?= --count 50 --think 0.2 rabbitmq azure-queue kafka azure-servicebus
+REPORTS ?= $(CURDIR)/compose/reports
+flood:           ## flood all four jobs of it, follow, and leave a report in compose/reports; LOAD='...' says what
+	mkdir -p $(REPORTS)
+	REPORTS=$(REPORTS) $(COMPOSE) run --rm load $(LOAD)
 
 down:            ## end all of it: what still runs, containers, network and volumes
 	-$(COMPOSE) stop scaler

@@ -6,12 +6,14 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+import re
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from scaler.errors import ConfigError
 from scaler.ports.executor import ExecutorType
+from scaler.ports.feed import FeedType
 from scaler.ports.scaler import AnyScalerType
 
 P = TypeVar("P")
@@ -21,10 +23,14 @@ class Registry(Generic[P]):
     """Names of one kind of plugin.
 
     Built-in ones are modules of `package` (`azure-queue` is `azure_queue.py`; a leading underscore is a
-    helper, not a plugin); third-party ones are entry points of `group` that name a module.
+    helper, not a plugin; `form` names modules otherwise); third-party ones are entry points of `group` that name
+    a module.
     """
 
-    def __init__(self, *, kind: str, package: str, group: str, constant: str) -> None:
+    def __init__(
+        self, *, kind: str, package: str, group: str, constant: str, form: str = "([a-z0-9][a-z0-9_]*)"
+    ) -> None:
+        self._form = re.compile(form)
         self._kind = kind
         self._package = package
         self._group = group
@@ -37,9 +43,9 @@ class Registry(Generic[P]):
             return {}
         folders = [str(Path(place)) for place in spec.submodule_search_locations]
         return {
-            module.name.replace("_", "-"): f"{self._package}.{module.name}"
+            found[1].replace("_", "-"): f"{self._package}.{module.name}"
             for module in pkgutil.iter_modules(folders)
-            if not module.name.startswith("_")
+            if (found := self._form.fullmatch(module.name))
         }
 
     def _modules(self) -> dict[str, str]:
@@ -82,4 +88,7 @@ SCALERS: Registry[AnyScalerType] = Registry(
 )
 EXECUTORS: Registry[ExecutorType] = Registry(
     kind="executor", package="executors", group="scaler.executors", constant="EXECUTOR"
+)
+FEEDS: Registry[FeedType] = Registry(
+    kind="feed", package="scaler.scalers", group="scaler.feeds", constant="FEED", form="_([a-z0-9_]+)_feed"
 )

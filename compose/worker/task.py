@@ -1,7 +1,8 @@
 """What the sample workers share: how a message is read, worked on, and reported.
 
-A message of `scaler load` is JSON: `id`, `think` (seconds to work), `poison` (fail whenever it is tried). Any other
-text is work of WORK seconds, with the text as its id. A report goes to RESULT_QUEUE, if that is set, and to the log.
+A message of `scaler load` is JSON: `id`, `think` (seconds to work), `poison` (fail until then, in seconds since 1970).
+Any other text is work of WORK seconds, with the text as its id. A report goes to RESULT_QUEUE, if that is set, and to
+the log.
 """
 
 import json
@@ -11,7 +12,7 @@ import time
 from dataclasses import dataclass
 
 STARTED = time.time()
-"""When the worker began: its modules are imported first."""
+"""When the worker was ready to take a message: its client library is imported by then."""
 
 WAIT_S = float(os.environ.get("WAIT", "5"))
 """How long to wait for a message before the queue counts as empty."""
@@ -31,7 +32,8 @@ def read(body: str) -> Task:
     work = float(os.environ.get("WORK", "0"))
     try:
         found = json.loads(body)
-        return Task(str(found["id"]), float(found.get("think", work)), bool(found.get("poison", False)))
+        is_poison = time.time() < float(found.get("poison", 0))
+        return Task(str(found["id"]), float(found.get("think", work)), is_poison)
     except (ValueError, TypeError, KeyError):
         return Task(body, work, is_poison=False)
 
@@ -39,6 +41,7 @@ def read(body: str) -> Task:
 def report(task: Task | None, **more: object) -> str:
     """Write the report of a task, or of an empty queue, to the log; give it to be sent."""
     facts = {"id": None if task is None else task.id, "empty": task is None, "startedAt": round(STARTED, 3)}
+    facts["reportedAt"] = round(time.time(), 3)
     facts["execution"] = os.environ.get("CONTAINER_APP_JOB_EXECUTION_NAME", "")
     line = json.dumps(facts | more)
     print(line, flush=True)

@@ -32,6 +32,7 @@ COMMANDS = {
     "scalers": ("scaler.cli.scalers:scalers", "List the known scalers, or the parameters of one."),
     "doctor": ("scaler.cli.doctor:doctor", "Check what the daemon needs on this machine."),
     "guard": ("scaler.cli.guard:guard", "Guard the Docker engine's socket."),
+    "load": ("scaler.cli.load:load", "Flood brokers and report how executions drain them."),
     "demo": ("scaler.cli.demo:demo", "Flood a queue and watch executions drain it."),
     "completion": ("scaler.cli.completion:completion", "Print the completion script of a shell."),
 }

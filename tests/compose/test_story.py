@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,7 @@ def ready(stack: Project) -> dict[str, str]:
 
 
 def test_all_services_come_up_healthy_and_every_job_can_read_its_broker(stack: Project) -> None:
-    wanted = dict.fromkeys(("azure-queue", "hello", "kafka", "rabbitmq", "servicebus"), "True")
+    wanted = dict.fromkeys(("azure-queue", "hello", "kafka", "rabbitmq", "azure-servicebus"), "True")
     wait_until(lambda: ready(stack) == wanted, timeout_s=120, what="all jobs ready", interval_s=1)
     assert '"state": "broken"' not in stack.scaler("doctor", "--running", "-o", "json")
 
@@ -55,6 +56,19 @@ def test_a_job_by_hand_runs_through_the_guard_and_leaves_nothing(stack: Project)
     log = stack.scaler("execution", "list", "hello", "-o", "json")
     name = json.loads(log)[0]["name"]
     assert "hello from" in stack.scaler("execution", "logs", "hello", name)
+
+
+def test_a_flood_of_all_four_brokers_drains_and_sums_up(stack: Project, tmp_path: Path) -> None:
+    kinds = ["rabbitmq", "azure-queue", "kafka", "azure-servicebus"]
+    wanted = "--count 8 --think 0.1 --timeout 500 " + " ".join(kinds)
+    told = stack.make("flood", timeout_s=560, LOAD=wanted, REPORTS=str(tmp_path))
+    body = json.loads((tmp_path / "load.json").read_text())
+    assert (body["sumsUp"], [job["job"] for job in body["jobs"]]) == (True, kinds), told
+    for job in body["jobs"]:
+        assert (job["sent"], job["done"], job["lost"]) == (8, 8, 0)
+        assert 1 <= job["peakRunning"] <= job["maxExecutions"] == 4
+    assert (tmp_path / "load.html").read_text().count("<svg") == 8
+    assert "guard.refused" not in stack.compose("logs", "guard")
 
 
 def test_down_leaves_nothing(stack: Project) -> None:

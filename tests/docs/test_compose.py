@@ -90,7 +90,7 @@ def test_its_jobs_load() -> None:
     result = load_paths([FOLDER / "jobs"], env={"SECRETS_DIR": str(FOLDER / "secrets")})
     names = {job.job.name for job in result.jobs}
     assert ([str(fault) for fault in result.faults], result.warnings) == ([], ())
-    assert names == {"hello", "rabbitmq", "azure-queue", "kafka", "servicebus"}
+    assert names == {"hello", "rabbitmq", "azure-queue", "kafka", "azure-servicebus"}
 
 
 def test_the_page_names_every_variable() -> None:
