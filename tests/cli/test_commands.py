@@ -75,7 +75,7 @@ def test_the_commands_are_those_that_scripts_rely_on() -> None:
     assert sorted(" ".join(path) for path in commands(main.cli)) == sorted(
         [
             "run", "validate", "plan", "probe", "simulate", "job", "job list", "job show", "job start", "job reset",
-            "job suspend", "job resume", "execution",
+            "job suspend", "job resume", "job logs", "execution",
             "execution list", "execution show", "execution stop", "execution logs", "drain", "why", "audit",
             "scalers", "doctor", "guard", "load", "completion",
         ]
