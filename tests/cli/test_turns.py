@@ -174,6 +174,19 @@ def test_a_signal_drains_if_told_to(tmp_path: Path) -> None:
         assert _status(after, execution) == "Succeeded"
 
 
+def test_a_drain_by_the_settings_ends_after_its_time_and_leaves_the_rest_running(tmp_path: Path) -> None:
+    stop, settings = tmp_path / "stop", tmp_path / "settings.yaml"
+    settings.write_text("shutdown: {drain: true, drainTimeout: 1s}\n")
+    with running(tmp_path, redirect=f"--settings '{settings}'") as daemon:
+        execution = _begin(daemon, stop)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert _ended(daemon.process) == 0
+    with running(tmp_path) as after:
+        assert _status(after, execution) == "Running"
+        stop.touch()
+        after.until(lambda: _status(after, execution) == "Succeeded", timeout_s=WAIT_S)
+
+
 def test_a_second_signal_ends_a_drain_at_once(tmp_path: Path) -> None:
     stop = tmp_path / "stop"
     with running(tmp_path, redirect="--drain") as daemon:
