@@ -19,7 +19,8 @@ from scaler.model.secret import Secret
 _NOT_CONNECTED = 900  # aiodocker's own status
 _PASSING = re.compile(
     r"transport is closing|connection refused|context (canceled|deadline)|connection error|shutting down"
-    r"|containerd.*(not running|unavailable)",
+    r"|containerd.*(not running|unavailable)"
+    r"|failed to update store for object|database not open",  # of an engine that is closing its own files
     re.IGNORECASE,
 )
 _OWN_TROUBLE = re.compile(r"transport is closing|context canceled|shutting down|containerd", re.IGNORECASE)

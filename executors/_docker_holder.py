@@ -33,13 +33,15 @@ _PROGRAMS = {
     ),
 }  # fmt: skip
 _NAME = "scaler-holder"
+_REFUSED = 403  # what a guard before the engine answers
+_NAME_ONE = "name an image that only waits by executors.docker.holderImage, such as registry.k8s.io/pause:3.9"
 
 
 async def ensure_holder(client: Docker, named: str | None, limits: Limits) -> str:
     """Give the image to hold a replica with: the one that settings name, else ours, loaded if need be.
 
     Raises:
-        LaunchError: there is none for the engine's machine.
+        LaunchError: there is none for the engine's machine, or a guard lets none be loaded.
         DockerError: the engine refuses ours.
         ExecutorUnavailable: the engine does not answer.
     """
@@ -49,8 +51,7 @@ async def ensure_holder(client: Docker, named: str | None, limits: Limits) -> st
         machine = str((await client.version())["Arch"])
     if machine not in _PROGRAMS:
         raise LaunchError(
-            f"several containers a replica: no built-in holder for an engine on {machine}; name an image that "
-            "only waits by executors.docker.holderImage, such as registry.k8s.io/pause:3.9",
+            f"several containers a replica: no built-in holder for an engine on {machine}; {_NAME_ONE}",
             reason="HolderMissing",
         )
     name = f"{_NAME}:1-{machine}"
@@ -60,8 +61,19 @@ async def ensure_holder(client: Docker, named: str | None, limits: Limits) -> st
         except DockerError as exc:
             if exc.status != 404:
                 raise
-            await client.images.import_image(_archive(name, machine))
+            await _load(client, name, machine)
     return name
+
+
+async def _load(client: Docker, name: str, machine: str) -> None:
+    try:
+        await client.images.import_image(_archive(name, machine))
+    except DockerError as exc:
+        if exc.status != _REFUSED:
+            raise
+        raise LaunchError(
+            f"several containers a replica: {exc.message.strip()}; {_NAME_ONE}", reason="HolderMissing"
+        ) from None
 
 
 def _archive(name: str, machine: str) -> bytes:

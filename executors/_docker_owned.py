@@ -82,5 +82,13 @@ def _left(
             handle=pod_handle(replica_id),
             started=False,
             ended=True,
-            created_at=datetime.fromisoformat(at).astimezone(UTC),
+            created_at=_made_at(at),
         )
+
+
+def _made_at(text: str) -> datetime:
+    """Read when a volume was made; one that does not tell counts as new, so that nobody takes it for left behind."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return datetime.now(UTC)

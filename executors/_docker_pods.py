@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+import structlog
 from aiodocker import DockerError
 
 from executors._docker_claim import claim, look, refused, start
@@ -39,6 +40,7 @@ from executors._docker_volumes import (
 from scaler.errors import ExecutorUnavailable, LaunchError
 from scaler.model.replica import ContainerSpec, PodSpec, ReplicaExit, ReplicaSpec
 
+_log = structlog.get_logger(__name__)
 _LAUNCHES = 4  # at once: each is several containers
 _LOOK_S = 1.0
 
@@ -188,7 +190,7 @@ class Pods:
         if known is None:
             conductor = Conductor(replica_id, self._ports, is_ours=is_ours)
             task = asyncio.create_task(conductor.run(), name=f"docker/conduct:{replica_id}")
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            task.add_done_callback(_tell_a_fault)
             known = self._conductors[replica_id] = (conductor, task)
         return known
 
@@ -263,3 +265,9 @@ class Pods:
     async def _delete(self, replica_id: str) -> None:
         ports = self._ports
         await delete_all(ports.client, replica_id, ports.instance, ports.limits)
+
+
+def _tell_a_fault(done: asyncio.Task[ReplicaExit]) -> None:
+    """Log what a conductor did not expect; whoever waits asks for another one."""
+    if not done.cancelled() and (fault := done.exception()) is not None:
+        _log.error("docker.conductor_failed", conductor=done.get_name(), exc_info=fault)

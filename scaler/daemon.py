@@ -196,7 +196,7 @@ async def _serve(
         store,
         clock_now=SystemClock().now,
         version=__version__,
-        token=listen.token if listen else None,
+        tokens=listen.tokens if listen else (),
     )
     tcp = _tcp(settings)
     async with asyncio.TaskGroup() as tasks:
@@ -230,8 +230,8 @@ def _standby(options: DaemonOptions, settings: Settings) -> Standby | None:
     """Say how to wait while another daemon works; None to refuse to."""
     if not options.standby:
         return None
-    token = settings.listen.token if settings.listen else None
-    return Standby(state_dir=settings.state_dir, tcp=_tcp(settings), token=token)
+    tokens = settings.listen.tokens if settings.listen else ()
+    return Standby(state_dir=settings.state_dir, tcp=_tcp(settings), tokens=tokens)
 
 
 def _ender(settings: Settings, supervisor: Supervisor, tasks: asyncio.TaskGroup) -> Callable[[], None]:

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from scaler.api.address import standby_path
-from scaler.api.keys import TOKEN
+from scaler.api.keys import TOKENS
 from scaler.api.serve import TcpListener, serve
 from scaler.api.standby import build_standby
 from scaler.errors import ConfigError, Conflict, StateInUse
@@ -62,7 +62,7 @@ class Standby:
 
     state_dir: Path
     tcp: TcpListener | None = None
-    token: Secret | None = None
+    tokens: tuple[tuple[str, Secret], ...] = ()
 
 
 async def take_turn(database: Path, stack: ExitStack, ending: Ending, standby: Standby | None) -> bool:
@@ -127,6 +127,6 @@ async def _saying_so(standby: Standby, holder: Callable[[], str]) -> AsyncIterat
 
 def _app(standby: Standby, holder: Callable[[], str]) -> web.Application:
     app = build_standby(holder)
-    if standby.token is not None:
-        app[TOKEN] = standby.token
+    if standby.tokens:
+        app[TOKENS] = standby.tokens
     return app

@@ -62,7 +62,7 @@ def build_app(
     *,
     clock_now: Callable[[], datetime],
     version: str,
-    token: Secret | None = None,
+    tokens: tuple[tuple[str, Secret], ...] = (),
 ) -> web.Application:
     """Build the API.
 
@@ -71,7 +71,8 @@ def build_app(
         store: records.
         clock_now: the clock, aware UTC.
         version: of the product, told by `/scaler/health`.
-        token: demanded of requests that come by TCP; None: only local programs may use TCP.
+        tokens: names and texts of those of which requests by TCP must show one; the name may be empty. None of
+            them: only local programs may use TCP.
     """
     middlewares = (errors_middleware, token_middleware, version_middleware)
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
@@ -79,7 +80,7 @@ def build_app(
     app[keys.STORE] = store
     app[keys.NOW] = clock_now
     app[keys.VERSION] = version
-    if token is not None:
-        app[keys.TOKEN] = token
+    if tokens:
+        app[keys.TOKENS] = tokens
     app.add_routes(ROUTES)
     return app

@@ -1,4 +1,4 @@
-"""Says who makes a request, in the words that verdicts and the audit use: `cli:ann`, `api:ann`, `api:token`.
+"""Says who makes a request, in the words that verdicts and the audit use: `cli:ann`, `api:token:ci`.
 
 On the unix socket the kernel names the user. Whether it is our command line is what the client says of itself.
 """
@@ -12,8 +12,7 @@ import struct
 
 from aiohttp import web
 
-from scaler.api.guard import unix_socket
-from scaler.api.keys import TOKEN
+from scaler.api.guard import shown_token, unix_socket
 
 CALLER_HEADER = "Scaler-Caller"
 """What our own command line says of itself; believed on the unix socket only, whose file mode guards it."""
@@ -27,7 +26,8 @@ def caller(request: web.Request) -> str:
     """Name who asks, as well as the way it came tells; the kernel's word goes before the client's."""
     sock = unix_socket(request)
     if sock is None:
-        return "api:token" if request.app.get(TOKEN) is not None else "api:local"
+        name = shown_token(request)
+        return "api:local" if name is None else f"api:token:{name}" if name else "api:token"
     said = _SAID.fullmatch(request.headers.get(CALLER_HEADER, ""))
     if said is not None:
         return f"cli:{_peer(sock) or said[1]}"

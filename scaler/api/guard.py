@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from scaler.api.errors import ApiError, Handler
-from scaler.api.keys import TOKEN
+from scaler.api.keys import TOKENS
 
 API_VERSION = "api-version"
 _VERSION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(-[a-z]+)?", re.IGNORECASE)
@@ -80,13 +80,20 @@ async def token_middleware(request: web.Request, handler: Handler) -> web.Stream
     """Demand the token of requests that come by TCP; the unix socket is guarded by its file mode."""
     if unix_socket(request) is not None:
         return await handler(request)
-    token = request.app.get(TOKEN)
-    if token is None:
+    if TOKENS not in request.app:
         _check_browser(request)
-        return await handler(request)
-    given = request.headers.get("Authorization", "")
-    expected = f"Bearer {token.reveal()}"
-    if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode()):
-        text = "send the daemon's token in the header 'Authorization: Bearer <token>'"
+    elif shown_token(request) is None:
+        text = "send one of the daemon's tokens in the header 'Authorization: Bearer <token>'"
         raise ApiError(401, "AuthenticationFailed", text)
     return await handler(request)
+
+
+def shown_token(request: web.Request) -> str | None:
+    """Name the token that a request shows; None if it shows none of ours. All are compared, in constant time."""
+    given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+    fits = [
+        name
+        for name, token in request.app.get(TOKENS, ())
+        if hmac.compare_digest(given, f"Bearer {token.reveal()}".encode())
+    ]
+    return fits[0] if fits else None

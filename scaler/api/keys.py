@@ -15,4 +15,5 @@ CONTROL: web.AppKey[JobControl] = web.AppKey("control", JobControl)
 STORE: web.AppKey[StoreReader] = web.AppKey("store", StoreReader)
 NOW: web.AppKey[Callable[[], datetime]] = web.AppKey("now", Callable)  # type: ignore[arg-type]
 VERSION: web.AppKey[str] = web.AppKey("version", str)
-TOKEN: web.AppKey[Secret] = web.AppKey("token", Secret)
+TOKENS: web.AppKey[tuple[tuple[str, Secret], ...]] = web.AppKey("tokens", tuple)
+"""Names and texts of the tokens that requests by TCP may show; not there if none is demanded."""

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from scaler.api.address import is_socket, socket_address
-from scaler.api.keys import TOKEN
+from scaler.api.keys import TOKENS
 from scaler.errors import ConfigError, Conflict
 
 log = structlog.get_logger(__name__)
@@ -142,7 +142,7 @@ class _UnixListener:
 
 
 async def _add_tcp(app: web.Application, runner: web.AppRunner, tcp: TcpListener) -> None:
-    if TOKEN not in app and not _is_loopback(tcp.host):
+    if TOKENS not in app and not _is_loopback(tcp.host):
         raise ConfigError(f"api: host '{tcp.host}' can be reached from outside; set a token or use 127.0.0.1")
     try:
         await web.TCPSite(runner, tcp.host, tcp.port).start()

@@ -83,6 +83,7 @@ _BY_REASON: Final[Mapping[str, tuple[str, str]]] = {
     "EntityNotFound": _ENTITY,
     "Ambiguous": _ENTITY,
     "EntityDisabled": _DISABLED,
+    "NoDeliveryCount": ("entity", "the type of the queue: only a quorum queue counts deliveries"),
     "EntityLocked": ("entity", "another connection holds it for itself alone: use one that is shared"),
     "Throttled": ("throttled", "raise pollingInterval, or let fewer rules use this login"),
     "BudgetExhausted": ("throttled", "raise limits.sourceRequests of the daemon, or pollingInterval"),

@@ -39,11 +39,15 @@ DEFAULT_STATE_DIR = ".scaler"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
-    """A TCP address of the API. `token` None: anybody who reaches it may use it (loopback only)."""
+    """A TCP address of the API.
+
+    `tokens` are names and texts; the one without a name is "". Without any, whoever reaches it may use it, which
+    is for loopback only.
+    """
 
     host: str
     port: int
-    token: Secret | None = None
+    tokens: tuple[tuple[str, Secret], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,13 +132,13 @@ def load_settings(
     document = _document(name, env)
     wire, faults = _validate(document.value)
     folder = os.path.dirname(os.path.abspath(name))
-    token, token_faults = _token(wire, folder, env)
+    tokens, token_faults = _tokens(wire, folder, env)
     faults += token_faults
     if isinstance(document.value, dict):
         faults += _executor_faults(document.value.get("executors"), executors)
     if faults or document.faults or wire is None:
         raise ConfigError(_text(name, document, faults))
-    return _settings(wire, folder, token)
+    return _settings(wire, folder, tokens)
 
 
 def _document(name: str, env: Mapping[str, str]) -> Document:
@@ -171,26 +175,31 @@ def _validate(value: object) -> tuple[SettingsWire | None, list[WireFault]]:
         return None, pydantic_faults(SettingsWire, exc)
 
 
-def _token(
+Token = tuple[str, Secret]
+"""Name and text of a token."""
+
+
+def _tokens(
     wire: SettingsWire | None, folder: str, env: Mapping[str, str]
-) -> tuple[Secret | None, list[WireFault]]:
+) -> tuple[tuple[Token, ...], list[WireFault]]:
     if wire is None or wire.listen is None:
-        return None, []
-    source = wire.listen.token
-    host = split_address(wire.listen.address)[0]
-    if source is None:
-        if _is_loopback(host):
-            return None, []
+        return (), []
+    listen = wire.listen
+    sources: list[tuple[str, tuple[str, ...], TokenWire]]
+    sources = [] if listen.token is None else [("", ("listen", "token"), listen.token)]
+    sources += [(name, ("listen", "tokens", name), source) for name, source in listen.tokens.items()]
+    host = split_address(listen.address)[0]
+    if not sources and not _is_loopback(host):
         message = f"missing; {host} can be reached from outside, so name the token that clients must send"
-        return None, [WireFault(path=("listen", "token"), message=message)]
-    text, fault = _token_text(source, folder, env)
-    return (Secret(text) if text else None), ([fault] if fault else [])
+        return (), [WireFault(path=("listen", "token"), message=message)]
+    found = [(name, *_token_text(source, path, folder, env)) for name, path, source in sources]
+    tokens = tuple((name, Secret(text)) for name, text, _fault in found if text)
+    return tokens, [fault for _name, _text, fault in found if fault is not None]
 
 
 def _token_text(
-    source: TokenWire, folder: str, env: Mapping[str, str]
+    source: TokenWire, path: tuple[str, ...], folder: str, env: Mapping[str, str]
 ) -> tuple[str | None, WireFault | None]:
-    path = ("listen", "token")
     if (source.env is None) == (source.file is None):
         return None, WireFault(path=path, message="write either 'env' or 'file'")
     if source.env is not None:
@@ -271,11 +280,11 @@ def _retention(wire: HistoryWire) -> Retention:
     return kept
 
 
-def _settings(wire: SettingsWire, folder: str, token: Secret | None) -> Settings:
+def _settings(wire: SettingsWire, folder: str, tokens: tuple[Token, ...]) -> Settings:
     listen = None
     if wire.listen is not None:
         host, port = split_address(wire.listen.address)
-        listen = Listen(host=host, port=port, token=token)
+        listen = Listen(host=host, port=port, tokens=tokens)
     limits = wire.limits
     trace = None
     if wire.trace is not None:

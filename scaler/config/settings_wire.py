@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from scaler.wire.base import YEAR_S, Cores, Memory, Positive, WireModel, Word, parse_memory, show
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
+_TOKEN_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DIGITS = re.compile(r"[0-9]{1,10}")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
@@ -98,6 +99,15 @@ SizeBound = Annotated[
 """A size such as `0.5Gi` or `512Mi`, or `unlimited`."""
 
 
+def _read_token_name(value: object) -> str:
+    if not isinstance(value, str) or not _TOKEN_NAME.fullmatch(value):
+        raise ValueError(f"got {show(value)}; name a token by letters, digits, '-', '_' and '.', 64 at most")
+    return value
+
+
+TokenName = Annotated[str, BeforeValidator(_read_token_name), WithJsonSchema({"type": "string"})]
+
+
 class TokenWire(WireModel):
     """Where the API's token comes from: one of the two."""
 
@@ -113,7 +123,9 @@ class ListenWire(WireModel):
     address: Address
     """`host:port`; port 0 lets the system choose."""
     token: TokenWire | None = None
-    """The bearer token that clients must send; required unless the host is loopback."""
+    """The bearer token that clients must send; this or `tokens` is required unless the host is loopback."""
+    tokens: dict[TokenName, TokenWire] = Field(default_factory=dict)
+    """Further tokens, each under a name by which the audit knows who shows it."""
 
 
 class HistoryWire(WireModel):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from scaler.model.retention import Retention
+from scaler.model.retention import Expired, Retention
 from scaler.planning.retention import plan_logs, plan_pruning
 from scaler.ports.clock import Clock
 from scaler.ports.logs import LogShelf
@@ -53,20 +53,18 @@ class Keeper:
     async def drop_executions(self) -> int:
         """Drop what has to go, a batch at a time; give how many executions that were."""
         dropped = 0
+        before: tuple[Expired, ...] = ()
         while True:
             plan = plan_pruning(self.policy, await self.store.ended_counts(), self.clock.now())
             expired = await self.store.expired(plan, limit=BATCH)
+            if not expired or expired == before:  # what cannot be dropped now stays
+                break
             gone = [replica for one in expired for replica in one.replicas]
             await asyncio.to_thread(self.shelf.drop, gone)
-            await self.store.prune(
-                tuple(one.execution for one in expired),
-                decisions=self.policy.decisions,
-                entries=self.policy.entries,
-            )
-            dropped += len(expired)
-            if len(expired) < BATCH:
-                break
+            await self.store.prune(tuple(one.execution for one in expired))
+            dropped, before = dropped + len(expired), expired
             await self.clock.sleep(PAUSE_S)
+        await self.store.prune((), decisions=self.policy.decisions, entries=self.policy.entries)
         if dropped:
             log.info("history.pruned", executions=dropped)
         return dropped

@@ -14,6 +14,15 @@ Resolve = Callable[[str], str | None]
 """Gives a host path with all its links followed, or None if the guard cannot see it."""
 
 
+HOLDERS = frozenset(
+    {
+        "5aa23e743b7b20a43328315074494958e7066c5d3b1e48057c2a0e8812950b7b",  # amd64
+        "166e305745c437d716a08c77069cf1059c14eb2803c213422a0426833214ed63",  # arm64
+    }
+)
+"""Digests of the archives that the executor loads as images: its holder of a replica's network and volumes."""
+
+
 class Refused(ScalerError):
     """A request that the guard does not pass on. The text says what, and which setting would allow it."""
 
@@ -36,6 +45,7 @@ class Grants:
         mounts: host folders for bind mounts.
         networks: names of networks that containers may join; `host` is one of them if it is named.
         volumes: named volumes that containers may mount besides their own; `*` and `?` stand for any text.
+        holders: digests of the archives that may be loaded as images.
         instance: the only daemon whose containers may be touched; None: any daemon's.
         engine_paths: where the sockets of the engine are; no mount may hold one.
     """
@@ -43,6 +53,7 @@ class Grants:
     mounts: tuple[MountGrant, ...] = ()
     networks: frozenset[str] = frozenset()
     volumes: tuple[str, ...] = ()
+    holders: frozenset[str] = HOLDERS
     instance: str | None = None
     engine_paths: tuple[str, ...] = ()
 

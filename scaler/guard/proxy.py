@@ -108,7 +108,7 @@ class Guard:
             return await self._pass(request, call, call.target(), body=json.dumps(body).encode())
         if subject is Subject.IMAGE_LOAD:
             archive = await _bytes_of(request)
-            must_be_holder(archive)
+            must_be_holder(archive, self._grants)
             return await self._pass(request, call, call.target(), body=archive)
         if subject is Subject.VOLUME:
             await self._must_be_our_volume(call.name, is_made=False)

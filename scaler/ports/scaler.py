@@ -91,11 +91,15 @@ class MoveOrder:
         least: deliveries below which no message is touched.
         to: name of the queue; None: where the broker puts dead letters.
         before: awaited with the message once it is held, before it is moved: its record is kept first.
+        looks: how often a message of that key was held by us before; the broker counts each as a delivery.
+        hold: awaited with the key as soon as a message is held, so that this is never forgotten.
     """
 
     least: int
     to: str | None
     before: Callable[[Suspect], Awaitable[None]]
+    looks: Callable[[str], int]
+    hold: Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,11 +109,14 @@ class Store(StoreReader, Protocol):
         """Record a decision and give its id."""
         ...
 
-    async def prune(self, executions: Collection[str], *, decisions: int, entries: int) -> None:
+    async def prune(
+        self, executions: Collection[str], *, decisions: int | None = None, entries: int | None = None
+    ) -> None:
         """Drop executions with all that belongs to them, in one transaction.
 
         One that has not ended, or has a replica whose remains are not removed, stays. Of decisions the newest
-        `decisions` of each job are kept, of audit entries that are about no execution the newest `entries`.
+        `decisions` of each job are kept, of audit entries that are about no execution the newest `entries`;
+        None leaves them alone.
         """
         ...
 

@@ -37,14 +37,15 @@ async def move_poison(
 
 async def _move(receiver: ServiceBusReceiver, order: MoveOrder, now: datetime) -> Suspect | None:
     seen = [item for item in await receiver.peek_messages(_SHOWN, timeout=_WAIT_S) if is_active(item, now)]
-    suspects = [message for message in seen if _deliveries(message) >= order.least]
+    suspects = [message for message in seen if _deliveries(message, order) >= order.least]
     if len(suspects) != 1 or suspects[0] is not seen[0]:
         return None
     for held in await receiver.receive_messages(max_message_count=1, max_wait_time=_WAIT_S):
+        deliveries = _deliveries(held, order)
+        await order.hold(_key(held))
         if held.sequence_number != suspects[0].sequence_number:  # the first one is in a worker's hands
             await receiver.abandon_message(held)
             continue
-        deliveries = _deliveries(held)
         message_id = str(held.message_id or held.sequence_number)
         suspect = Suspect(message_id=message_id, deliveries=deliveries, to="the dead-letter queue")
         await order.before(suspect)
@@ -54,6 +55,10 @@ async def _move(receiver: ServiceBusReceiver, order: MoveOrder, now: datetime) -
     return None
 
 
-def _deliveries(message: ServiceBusReceivedMessage) -> int:
-    """Give how often it was delivered before and not settled."""
-    return int(message.delivery_count or 0)
+def _key(message: ServiceBusReceivedMessage) -> str:
+    return str(message.sequence_number)
+
+
+def _deliveries(message: ServiceBusReceivedMessage, order: MoveOrder) -> int:
+    """Give how often it was delivered to somebody else before and not settled."""
+    return int(message.delivery_count or 0) - order.looks(_key(message))

@@ -7,6 +7,7 @@ one a reject destroys the message.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -66,12 +67,14 @@ async def _move(
 ) -> Suspect | None:
     tag = cast(int, held.delivery_tag)
     headers: dict[str, Any] = dict(held.header.properties.headers or {})
-    count = headers.get(DELIVERIES)
+    count, key = headers.get(DELIVERIES), _key(held)
+    looks = order.looks(key)
+    await order.hold(key)
     if count is None and held.redelivered:
         await channel.basic_nack(tag, requeue=True)
         text = f"{where}: queue '{queue}' does not count deliveries; make it a quorum queue, or remove x-scaler.poison"
         raise PollError(text, transient=False, reason="NoDeliveryCount")
-    deliveries = count if isinstance(count, int) else 0
+    deliveries = (count if isinstance(count, int) else 0) - looks
     if deliveries < order.least:
         await channel.basic_nack(tag, requeue=True)
         return None
@@ -87,6 +90,12 @@ async def _move(
     await channel.basic_publish(held.body, routing_key=to, properties=properties, mandatory=True)
     await channel.basic_ack(tag)
     return suspect
+
+
+def _key(held: DeliveredMessage) -> str:
+    """Tell messages apart, of which many have no id, without keeping any of the text."""
+    name = str(held.header.properties.message_id or "").encode()
+    return hashlib.sha256(name + b"/" + held.body).hexdigest()[:16]
 
 
 @asynccontextmanager

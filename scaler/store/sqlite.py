@@ -172,15 +172,19 @@ class SqliteStore:
 
         return await self._writer.write(work)
 
-    async def prune(self, executions: Collection[str], *, decisions: int, entries: int) -> None:
+    async def prune(
+        self, executions: Collection[str], *, decisions: int | None = None, entries: int | None = None
+    ) -> None:
         """Drop executions with all that belongs to them. See the port."""
         doomed = {"executions": json.dumps(list(executions))}
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(self._sql["delete_executions"], doomed)
             connection.execute(self._sql["delete_audit_of_executions"], doomed)
-            connection.execute(self._sql["delete_audit"], {"entries": entries})
-            connection.execute(self._sql["delete_decisions"], {"keep": decisions})
+            if entries is not None:
+                connection.execute(self._sql["delete_audit"], {"entries": entries})
+            if decisions is not None:
+                connection.execute(self._sql["delete_decisions"], {"keep": decisions})
 
         await self._writer.write(work)
 

@@ -22,6 +22,7 @@ class FakeQueue:
         consumed: messages by how often they were acknowledged.
         empty: how many workers found no message.
         deliveries: how often each message was handed to a worker.
+        looked: how often each message was only looked at, which counts as a delivery too.
         dead: messages that were moved out of the way.
         fault: what polls raise, if not None.
         poll_delay_s: how long a poll takes; the figures are those at its start.
@@ -32,6 +33,7 @@ class FakeQueue:
         self.taken: dict[str, str] = {}
         self.consumed: dict[str, int] = {}
         self.deliveries: Counter[str] = Counter()
+        self.looked: Counter[str] = Counter()
         self.dead: list[str] = []
         self.empty = 0
         self.polls = 0
@@ -128,13 +130,19 @@ async def _move(metadata: FakeMetadata, _context: ScalerContext, order: MoveOrde
     queue = FakeScaler.queues[metadata.queue]
     if queue.fault is not None:
         raise queue.fault
-    found = [message for message in queue.waiting if queue.deliveries[message] >= order.least]
-    if len(found) != 1:
+    if not queue.waiting:
         return None
-    suspect = Suspect(message_id=found[0], deliveries=queue.deliveries[found[0]], to="the dead ones")
+    first = queue.waiting[0]
+    deliveries = queue.deliveries[first] - order.looks(first)
+    await order.hold(first)
+    queue.deliveries[first] += 1  # as brokers do that only hand messages out
+    queue.looked[first] += 1
+    if deliveries < order.least:
+        return None
+    suspect = Suspect(message_id=first, deliveries=deliveries, to="the dead ones")
     await order.before(suspect)
-    queue.waiting.remove(found[0])
-    queue.dead.append(found[0])
+    queue.waiting.remove(first)
+    queue.dead.append(first)
     return suspect
 
 

@@ -158,15 +158,22 @@ class MemoryStore:
         found = {s.execution.id: tuple(r.id for r in s.replicas) for s in named if _may_go(s)}
         return tuple(Expired(execution=name, replicas=ids) for name, ids in list(found.items())[:limit])
 
-    async def prune(self, executions: Collection[str], *, decisions: int, entries: int) -> None:
+    async def prune(
+        self, executions: Collection[str], *, decisions: int | None = None, entries: int | None = None
+    ) -> None:
         """Drop executions with all that belongs to them; one with replicas not yet removed stays."""
         for name in executions:
             if name in self._states and _may_go(self._states[name]):
                 del self._states[name], self._arrival[name]
                 self._entries = [entry for entry in self._entries if entry.execution != name]
-        others = [entry.id for entry in self._entries if entry.execution is None]
-        doomed = set(others[: max(0, len(others) - entries)])
-        self._entries = [entry for entry in self._entries if entry.id not in doomed]
+        if entries is not None:
+            others = [entry.id for entry in self._entries if entry.execution is None]
+            doomed = set(others[: max(0, len(others) - entries)])
+            self._entries = [entry for entry in self._entries if entry.id not in doomed]
+        if decisions is not None:
+            self._trim(decisions)
+
+    def _trim(self, decisions: int) -> None:
         for job in {decision.job for decision in self._decisions}:
             old = {one.id for one in [one for one in reversed(self._decisions) if one.job == job][decisions:]}
             self._decisions = [one for one in self._decisions if one.id not in old]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from scaler.model.execution import Execution, ExecutionState, ExecutionStatus
-from scaler.model.job import Job
+from scaler.model.job import Job, Template
 from scaler.model.replica import Replica
 from scaler.wire.document import template_document
 from scaler.wire.job import JOB_TYPE
@@ -68,8 +69,9 @@ def arm_execution(
     if execution.ended_at is not None and execution.status is not ExecutionStatus.STOPPED:
         properties["endTime"] = format_time(execution.ended_at)
     properties["template"] = template_document(execution.template)
-    name = execution.template.container.name
-    properties["detailedStatus"] = {"replicas": [_replica(replica, name) for replica in state.replicas]}
+    properties["detailedStatus"] = {
+        "replicas": [_replica(one, decider(execution.template, one)) for one in state.replicas]
+    }
     properties |= _identity(execution)
     if execution.reason:
         properties["reason"] = execution.reason
@@ -81,6 +83,13 @@ def arm_execution(
         "type": EXECUTION_TYPE,
         "properties": properties,
     }
+
+
+def decider(template: Template, replica: Replica) -> str:
+    """Name the container whose end a replica's code and reason are: that of its message, else the first."""
+    named = (one.name for one in (*template.containers, *template.init))
+    found = (name for name in named if re.match(rf"container {re.escape(name)}(:|$)", replica.message))
+    return next(found, template.container.name)
 
 
 def _identity(execution: Execution) -> dict[str, Any]:

@@ -44,11 +44,22 @@ async def test_on_the_socket_the_kernel_names_the_user_whatever_the_client_says(
     assert len(control.callers) == 5  # both executions are stopped by "all"
 
 
-@pytest.mark.parametrize(("token", "known_as"), [(None, "api:local"), (Secret("t0"), "api:token")])
+@pytest.mark.parametrize(
+    ("tokens", "known_as"),
+    [
+        ((), "api:local"),
+        ((("", Secret("t0")),), "api:token"),
+        ((("", Secret("t1")), ("ci", Secret("t0"))), "api:token:ci"),
+    ],
+)
 async def test_over_tcp_nobody_is_taken_for_the_command_line(
-    control: FakeControl, store: FakeStore, tmp_path: Path, token: Secret | None, known_as: str
+    control: FakeControl,
+    store: FakeStore,
+    tmp_path: Path,
+    tokens: tuple[tuple[str, Secret], ...],
+    known_as: str,
 ) -> None:
-    app = build_app(control, store, clock_now=lambda: NOW, version="9.9", token=token)
+    app = build_app(control, store, clock_now=lambda: NOW, version="9.9", tokens=tokens)
     headers = {"Scaler-Caller": "cli:root", "Authorization": "Bearer t0"}
     async with serve(app, tmp_path / "scaler.sock", tcp=TcpListener(host="127.0.0.1", port=0)) as urls:
         url = next(str(url) for url in urls if str(url).startswith("http"))

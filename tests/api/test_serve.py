@@ -21,7 +21,9 @@ from tests.api.fakes import NOW, FakeControl, FakeStore
 
 def make_app(token: Secret | None = None) -> web.Application:
     store = FakeStore()
-    return build_app(FakeControl(store), store, clock_now=lambda: NOW, version="1", token=token)
+    return build_app(
+        FakeControl(store), store, clock_now=lambda: NOW, version="1", tokens=(("", token),) if token else ()
+    )
 
 
 async def health_over(path: str) -> int:

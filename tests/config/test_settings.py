@@ -12,6 +12,7 @@ from scaler.config.settings import (
     Listen,
     LogSettings,
     Settings,
+    ShutdownSettings,
     TraceSettings,
     load_settings,
 )
@@ -25,7 +26,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 ENV = {"TOKEN": "canary-token-text", "N": "7"}
 FULL = """\
 stateDir: state
-listen: {address: "0.0.0.0:8080", token: {env: TOKEN}}
+listen: {address: "0.0.0.0:8080", token: {env: TOKEN}, tokens: {ci: {env: N}}}
 executors:
   docker: {allowedMounts: [/srv, 5]}
   process:
@@ -37,6 +38,7 @@ limits:
   launchTimeout: 1.5m
   stopGrace: 1h
   global: {executions: 20, cpu: 7.5, memory: 16Gi, launchRate: 2.5, passOver: 4}
+shutdown: {drain: true, drainTimeout: 30m}
 log: {level: debug, format: json}
 trace: {file: t.jsonl, maxBytes: 65536, keep: 0}
 """
@@ -60,7 +62,9 @@ def test_a_full_file_becomes_the_whole_settings(tmp_path: Path) -> None:
     file.write_text(FULL)
     assert load_settings(file, env=ENV, executors=EXECUTORS) == Settings(
         state_dir=tmp_path / "state",
-        listen=Listen(host="0.0.0.0", port=8080, token=Secret("canary-token-text")),
+        listen=Listen(
+            host="0.0.0.0", port=8080, tokens=(("", Secret("canary-token-text")), ("ci", Secret("7")))
+        ),
         executors={"docker": {"allowedMounts": ["/srv", 5]}},
         history=Retention(executions=10, age=timedelta(days=7), log_bytes=1 << 29, decisions=7),
         limits=LimitSettings(
@@ -73,6 +77,7 @@ def test_a_full_file_becomes_the_whole_settings(tmp_path: Path) -> None:
                 executions=20, cpu=7.5, memory_bytes=16 << 30, launch_rate=2.5, launch_burst=2, pass_over=4
             ),
         ),
+        shutdown=ShutdownSettings(drain=True, drain_timeout=timedelta(minutes=30)),
         log=LogSettings(level="debug", format="json"),
         trace=TraceSettings(file=tmp_path / "t.jsonl", max_bytes=65536, keep=0),
     )
@@ -88,7 +93,7 @@ def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("abc\n")
     file = tmp_path / "s.yaml"
     file.write_text('listen: {address: "[::1]:0", token: {file: token}}')
-    assert load_settings(file, env={}).listen == Listen(host="::1", port=0, token=Secret("abc"))
+    assert load_settings(file, env={}).listen == Listen(host="::1", port=0, tokens=(("", Secret("abc")),))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +127,16 @@ def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:
         (
             "listen:\n  address: localhost:1\n  token: {env: NOPE}",
             ["s.yaml:3:16: listen.token.env: the variable NOPE is not set; set it where the daemon starts"],
+        ),
+        (
+            "listen:\n  address: 0.0.0.0:1\n  tokens: {ci: {env: NOPE}, a b: {env: N}}",
+            ["s.yaml:3:29: listen.tokens.a b.[key]: got 'a b'; name a token by letters"],
+        ),
+        (
+            "listen:\n  address: 0.0.0.0:1\n  tokens: {ci: {env: NOPE}}",
+            [
+                "s.yaml:3:22: listen.tokens.ci.env: the variable NOPE is not set; set it where the daemon starts"
+            ],
         ),
         (
             "listen:\n  address: localhost:1\n  token: {}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
     """
     made: list[tuple[Daemon, Engine]] = []
 
-    def make(engine: Engine, **settings: Any) -> Daemon:
-        executors = {"docker": {"host": engine.url}}
+    def make(engine: Engine, *, docker: Mapping[str, Any] | None = None, **settings: Any) -> Daemon:
+        executors = {"docker": {"host": engine.url, **(docker or {})}}
         daemon = Daemon(tmp_path, settings={"log": {"format": "json"}, "executors": executors, **settings})
         made.append((daemon, engine))
         return daemon

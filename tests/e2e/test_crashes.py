@@ -41,9 +41,11 @@ async def test_twenty_kills_at_random_moments_of_a_flood_neither_lose_nor_repeat
             )  # more than a round works off: each kill falls into a flood
         await daemon.start()
         account = await settled(daemon, work, docker_engine, timeout_s=200)
+    found = await daemon.ask(lambda client: client.inspection())
 
     print(f"seed {seed}, left at each kill: {left}")
     assert_each_once(account, work)
+    assert found["violations"] == []
     assert sampler.peak <= 8
     assert min(left) > 0, "every kill was to fall into the flood"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +18,7 @@ from scaler.ports.store import Store
 from scaler.store import open_store
 from scaler.store.log_shelf import PARTS, FolderOfLogs
 from scaler.testing.loop_clock import LoopClock
+from scaler.testing.memory_store import MemoryStore
 from scaler.testing.store_contract import START, ended, make_state
 
 
@@ -71,6 +73,19 @@ async def test_age_counts_from_the_end_and_what_runs_is_never_too_old(tmp_path: 
         policy = Retention(executions=None, age=timedelta(days=1))
         assert await keeper(store, tmp_path / "none", policy).drop_executions() == 1
         assert await left(store) == ["new", "runs"]
+
+
+async def test_what_the_store_does_not_drop_is_not_asked_for_without_end(tmp_path: Path) -> None:
+    class Stubborn(MemoryStore):
+        async def prune(self, executions, **_bounds):  # type: ignore[no-untyped-def]
+            pass
+
+    store = Stubborn()
+    await store.begin((make_state("a"),))
+    await store.apply(ended(make_state("a"), ExecutionStatus.SUCCEEDED))
+    policy = Retention(executions=None, age=timedelta(hours=1))
+    async with asyncio.timeout(60):
+        assert await keeper(store, tmp_path, policy).drop_executions() == 1
 
 
 async def test_more_than_a_batch_goes_in_several_transactions(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from executors.docker import open_docker
-from scaler.model.replica import ReplicaSpec
+from scaler.model.pod import VolumeMount
+from scaler.model.replica import ContainerSpec, PodSpec, ReplicaHandle, ReplicaSpec, VolumeSpec
 from scaler.ports.executor import Executor, ExecutorContext
 from scaler.testing.executor_contract import ExecutorContract, make_spec
 from tests.infra.engine import Engine
@@ -26,3 +29,39 @@ class TestDockerExecutor(ExecutorContract):
 
     def spec(self, command: list[str], *, instance: str = "contract") -> ReplicaSpec:
         return make_spec(command, image=self.image, instance=instance)
+
+
+class Podded:
+    """The docker executor, given a volume with everything it launches, so that a holder is needed."""
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def launch(self, spec: ReplicaSpec) -> ReplicaHandle:
+        """Launch it as the only container of a replica that has a volume."""
+        only = ContainerSpec(
+            name="main",
+            image=spec.image,
+            command=spec.command,
+            args=spec.args,
+            env=spec.env,
+            resources=spec.resources,
+            mounts=(VolumeMount(volume="data", path="/data"),),
+        )
+        pod = PodSpec(containers=(only,), volumes=(VolumeSpec(name="data"),))
+        return await self._inner.launch(replace(spec, pod=pod))
+
+
+class TestDockerExecutorWithAHolder(TestDockerExecutor):
+    """The same promises for replicas that are more than one plain container."""
+
+    @pytest.fixture
+    async def executor(
+        self, context: ExecutorContext, docker_engine: Engine, worker_image: str
+    ) -> AsyncIterator[Executor]:
+        self.image = worker_image
+        async with open_docker({"host": docker_engine.url}, context) as executor:
+            yield cast("Executor", Podded(executor))

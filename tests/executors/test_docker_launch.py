@@ -99,6 +99,24 @@ async def test_too_much_memory_is_told_as_such(executor: Executor, spec: Replica
     )
 
 
+async def test_a_bound_of_storage_holds_or_is_refused_by_name(
+    context: ExecutorContext, docker_engine: Engine, client: docker.DockerClient, spec: ReplicaSpec
+) -> None:
+    """Which of the two depends on the engine's file system."""
+    bounded = replace(spec, resources=Resources(storage_bytes=1 << 30))
+    async with open_docker({"host": docker_engine.url, "storageLimit": True}, context) as executor:
+        refused, token = "", ""
+        try:
+            token = (await soon(executor.launch(bounded))).token
+        except LaunchError as exc:
+            refused = exc.reason
+        if token:
+            host = client.api.inspect_container(token)["HostConfig"]
+            assert host["StorageOpt"] == {"size": str(1 << 30)}
+        else:
+            assert (refused, await soon(executor.owned())) == ("StorageLimitUnsupported", ())
+
+
 async def test_a_container_made_but_not_started_is_started(
     executor: Executor, client: docker.DockerClient, spec: ReplicaSpec
 ) -> None:

@@ -313,6 +313,11 @@ async def test_no_more_than_the_bound_go_in_and_a_cancelled_one_frees_its_place(
         ("context deadline exceeded", True, DockerError),
         ("connection error: dial unix /run/containerd.sock: connection refused", True, ExecutorUnavailable),
         ("context canceled", True, ExecutorUnavailable),
+        (
+            "failed to update store for object type *libnetwork.endpoint: open : no such file",
+            False,
+            ExecutorUnavailable,
+        ),
         ("no space left on device", False, DockerError),
     ],
 )

@@ -15,9 +15,12 @@ import pytest
 
 from executors.docker import open_docker
 from scaler.errors import LaunchError
-from scaler.model.replica import ReplicaSpec
+from scaler.model.job import Resources
+from scaler.model.pod import VolumeMount
+from scaler.model.replica import ContainerSpec, PodSpec, ReplicaSpec, VolumeSpec
+from scaler.model.secret import Secret
 from scaler.ports.executor import Executor, ExecutorContext
-from scaler.testing.executor_contract import ExecutorContract, make_spec
+from scaler.testing.executor_contract import ExecutorContract, lines_of, make_spec, soon
 from tests.executors._guarded import guarded
 from tests.guard.bodies import OURS
 from tests.infra.engine import Engine
@@ -182,6 +185,50 @@ async def test_the_daemon_is_told_what_would_allow_it(
         mounting = replace(spec, docker=replace(spec.docker, mounts=(f"{tmp_path}:/data",)))
         with pytest.raises(LaunchError, match=f"allow it by --allow-mount {tmp_path}"):
             await one.launch(mounting)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> ExecutorContext:
+    return ExecutorContext(instance="contract", state_dir=tmp_path / "state", log_dir=tmp_path / "logs")
+
+
+async def test_where_no_holder_may_be_loaded_several_containers_pass_once_it_is_there(
+    docker_engine: Engine, worker_image: str, context: ExecutorContext
+) -> None:
+    mounts = (VolumeMount(volume="keys", path="/keys"), VolumeMount(volume="data", path="/data"))
+    main = ContainerSpec(
+        name="main", image=worker_image, command=("cat", "/data/key"), args=(), env={}, resources=Resources(),
+        mounts=mounts,
+    )  # fmt: skip
+    first = replace(main, name="first", command=("cp", "/keys/key", "/data"))
+    volumes = (VolumeSpec(name="keys", files=(("key", Secret("text")),)), VolumeSpec(name="data"))
+    pod = PodSpec(init=(first,), containers=(main,), volumes=volumes)
+    spec = replace(make_spec(["true"], image=worker_image), pod=pod)
+    async with guarded(docker_engine, holders=frozenset()) as (path, guard):
+        async with open_docker({"host": f"unix://{path}"}, context) as executor:
+            await _without_holder(docker_engine, executor, spec)
+            async with open_docker({"host": docker_engine.url}, context) as direct:
+                await run_once(direct, replace(spec, replica_id=f"{spec.replica_id}-direct"))
+            assert await run_once(executor, spec) == ["[main] text"]
+        assert {line for line in guard.refused if "holder" not in line} == set()
+
+
+async def _without_holder(engine: Engine, executor: Executor, spec: ReplicaSpec) -> None:
+    with engine.client() as client:
+        for image in client.images.list("scaler-holder"):
+            client.images.remove(image.id, force=True)
+    with pytest.raises(LaunchError, match=r"holder.*executors\.docker\.holderImage") as caught:
+        await soon(executor.launch(spec))
+    assert caught.value.reason == "HolderMissing"
+
+
+async def run_once(executor: Executor, spec: ReplicaSpec) -> list[str]:
+    """Run a replica to its success; give its log."""
+    handle = await soon(executor.launch(spec))
+    assert (await soon(executor.wait(handle))).code == 0
+    lines = await lines_of(executor.logs(spec.replica_id, handle, tail=None, follow=False))
+    await soon(executor.remove(handle))
+    return lines
 
 
 async def test_an_engine_that_is_down_is_no_refusal(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from executors._docker_holder import _NAME, _PROGRAMS, _archive
-from scaler.guard.grants import Grants, Refused
-from scaler.guard.policy import HOLDERS, must_be_holder, must_be_open_network, own_filters, recognize
+from scaler.guard.grants import HOLDERS, Grants, Refused
+from scaler.guard.policy import must_be_holder, must_be_open_network, own_filters, recognize
 from scaler.model.names import LABEL_INSTANCE
 
 ID = "0" * 64
@@ -140,10 +140,10 @@ def test_filters_of_another_form_are_refused(text: str) -> None:
 def test_no_image_is_loaded_but_the_holder_that_the_executor_makes() -> None:
     archives = [_archive(f"{_NAME}:1-{machine}", machine) for machine in _PROGRAMS]
     for archive in archives:
-        must_be_holder(archive)
+        must_be_holder(archive, Grants())
     assert len(archives) == len(HOLDERS)
     with pytest.raises(Refused):
-        must_be_holder(_archive("python:3.11-slim", "amd64"))
+        must_be_holder(_archive("python:3.11-slim", "amd64"), Grants())
 
 
 def test_only_networks_that_may_be_joined_are_told_of() -> None:

@@ -141,6 +141,18 @@ class Engine:
         self._end(signal.SIGKILL if kill else signal.SIGTERM)
         self.start()
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Hold the daemon still (SIGSTOP) while the block runs: it takes connections and answers nothing."""
+        pid = self._must_own().pid()
+        if pid is None:
+            raise Broken(f"the engine at {self.url} does not run")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def _end(self, number: signal.Signals) -> None:
         own = self._must_own()
         DOWN.add(self)

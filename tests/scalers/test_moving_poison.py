@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,23 +29,39 @@ class Told:
     """What was said before a message was moved."""
 
     suspects: list[Suspect] = field(default_factory=list)
+    looks: Counter[str] = field(default_factory=Counter)
 
     async def __call__(self, suspect: Suspect) -> None:
         """Keep it."""
         self.suspects.append(suspect)
 
+    def looked(self, key: str) -> int:
+        """Tell how often a message was looked at before."""
+        return self.looks[key]
+
+    async def hold(self, key: str) -> None:
+        """Note that one is looked at."""
+        self.looks[key] += 1
+
 
 async def move(
-    kind: str, metadata: Mapping[str, str], auth: Mapping[str, str], *, least: int, to: str | None = None
+    kind: str,
+    metadata: Mapping[str, str],
+    auth: Mapping[str, str],
+    *,
+    least: int,
+    to: str | None = None,
+    told: Told | None = None,
 ) -> tuple[Suspect | None, list[Suspect]]:
     """Have a message moved that was delivered at least so often."""
     parameters, faults = read(kind, metadata, auth)
     assert faults == ()
-    mover, told = SCALERS.load(kind).mover, Told()
+    mover, told = SCALERS.load(kind).mover, told or Told()
     assert mover is not None
     assert mover.refusal(parameters, to) is None
     async with Sessions() as sessions:
-        moved = await mover.move(parameters, context(sessions), MoveOrder(least=least, to=to, before=told))
+        order = MoveOrder(least=least, to=to, before=told, looks=told.looked, hold=told.hold)
+        moved = await mover.move(parameters, context(sessions), order)
     return moved, told.suspects
 
 
@@ -190,6 +207,21 @@ async def test_rabbitmq_puts_a_healthy_message_back(rabbitmq: RabbitMQ, name: st
     assert await move("rabbitmq", *_amqp(rabbitmq, name), least=3, to=f"{name}-dead") == (None, [])
     again = await _on_channel(rabbitmq, lambda channel: _get(channel, name))
     assert again.body == b"good"
+
+
+async def test_rabbitmq_counts_our_own_looks_as_deliveries_and_we_do_not(
+    rabbitmq: RabbitMQ, name: str
+) -> None:
+    await _declare(rabbitmq, name, f"{name}-dead", kind="quorum")
+    await rabbitmq.publish(name, ["good"])
+    told = Told()
+    for _ in range(5):
+        rule = _amqp(rabbitmq, name)
+        assert await move("rabbitmq", *rule, least=3, to=f"{name}-dead", told=told) == (None, [])
+    await _fail(rabbitmq, name, 3)
+    moved, _ = await move("rabbitmq", *_amqp(rabbitmq, name), least=3, to=f"{name}-dead", told=told)
+    assert moved is not None
+    assert moved.deliveries == 3
 
 
 async def test_rabbitmq_without_the_other_queue_keeps_the_message(rabbitmq: RabbitMQ, name: str) -> None:

@@ -14,6 +14,7 @@ from scaler.model.history import ExecutionQuery
 from scaler.ports.store import Store
 from scaler.store import open_store
 from scaler.store.listing import keys_statement, page_statement
+from scaler.store.opening import load_queries
 from scaler.store.rows import cursor_behind, time_text
 from scaler.testing.history_contract import FAILED, PROCESSING, SUCCEEDED, HistoryContract, fill
 from scaler.testing.memory_store import MemoryStore
@@ -85,3 +86,26 @@ async def test_counts_by_status_are_kept_without_counting(tmp_path: Path) -> Non
             "SELECT job, status, count(*) FROM executions GROUP BY 1, 2 ORDER BY 1, 2"
         ).fetchall()
     assert kept == counted
+
+
+async def test_what_is_dropped_is_found_along_indexes(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "scaler.db"):
+        pass
+    asked = {
+        "job": "j",
+        "surplus": 5,
+        "limit": 5,
+        "before": "2026",
+        "executions": "[]",
+        "entries": 5,
+        "keep": 5,
+    }
+    names = ("count_ended", "surplus_executions", "old_executions", "replicas_of", "delete_executions",
+             "delete_audit_of_executions", "delete_audit", "delete_decisions")  # fmt: skip
+    small = ("execution_counts", "json_each", "jobs", "e")
+    with sqlite3.connect(tmp_path / "scaler.db") as file:
+        for name in names:
+            found = steps(file, (load_queries()[name], asked))
+            walks = [step for step in found if step.startswith("SCAN") and step.split()[1] not in small]
+            scans = [step for step in walks if "audit_of_no_execution" not in step]  # as many as are kept
+            assert scans == [], (name, found)

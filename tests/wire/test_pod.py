@@ -10,8 +10,9 @@ import pytest
 from scaler.model.capacity import need_of
 from scaler.model.job import Job
 from scaler.model.pod import Probe, ProbeType, SecretFile, StorageType, Volume, VolumeMount
+from scaler.model.replica import Replica
 from scaler.model.secret import Secret
-from scaler.wire.arm import job_document
+from scaler.wire.arm import decider, job_document
 from scaler.wire.job import read_job
 from scaler.wire.override import template_override
 from scaler.wire.warnings import job_warnings
@@ -148,3 +149,17 @@ def test_warnings_tell_what_is_not_used_or_not_as_in_azure() -> None:
 def test_an_execution_needs_the_sum_of_its_containers_or_its_largest_init_container(job: Job) -> None:
     need = need_of(job.template, 2)
     assert (need.cpu, need.memory_bytes) == (1.0, 2 << 30)  # the init container has the defaults: 0.5 and 1Gi
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ("", "work"),
+        ("container fetch", "fetch"),
+        ("container proxy: Liveness probe of port 80 failed once: no", "proxy"),
+        ("container proxy-2", "work"),
+    ],
+)
+def test_an_answer_names_the_container_whose_end_it_was(job: Job, message: str, name: str) -> None:
+    replica = Replica(id="r", execution_id="e", ordinal=0, attempt=1, message=message)
+    assert decider(job.template, replica) == name

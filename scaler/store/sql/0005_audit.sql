@@ -12,5 +12,6 @@ CREATE TABLE audit (
 CREATE INDEX audit_newest ON audit (at, id);
 CREATE INDEX audit_of_job ON audit (job, at, id);
 CREATE INDEX audit_of_execution ON audit (execution, at, id) WHERE execution IS NOT NULL;
+CREATE INDEX audit_of_no_execution ON audit (id) WHERE execution IS NULL;
 CREATE INDEX audit_of_caller ON audit (by, at, id);
 CREATE INDEX audit_of_action ON audit (action, at, id);

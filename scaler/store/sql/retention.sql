@@ -44,9 +44,13 @@ DELETE FROM audit WHERE execution IS NULL AND id < (
 ) + 1;
 
 -- name: delete_decisions
+WITH RECURSIVE jobs (job) AS (                -- from one job to the next along the index, not over all decisions
+    SELECT min(job) FROM decisions
+    UNION ALL
+    SELECT (SELECT min(d.job) FROM decisions AS d WHERE d.job > jobs.job) FROM jobs WHERE jobs.job IS NOT NULL
+)
 DELETE FROM decisions WHERE id IN (
-    SELECT id FROM (
-        SELECT id, row_number() OVER (PARTITION BY job ORDER BY id DESC) AS age FROM decisions
+    SELECT d.id FROM jobs CROSS JOIN decisions AS d ON d.job = jobs.job AND d.id <= (
+        SELECT id FROM decisions AS kept WHERE kept.job = jobs.job ORDER BY id DESC LIMIT 1 OFFSET :keep
     )
-    WHERE age > :keep
 );
