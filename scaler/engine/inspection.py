@@ -23,6 +23,11 @@ from scaler.ports.store import Store
 NEWEST = 500
 """Executions and decisions looked at, per job, beside all that have not ended: so a long history costs no more."""
 
+IN_ALL = 10_000
+"""Where many jobs are, fewer of each: about so many in all, or a look would hold up what the daemon is for."""
+
+LEAST = 20
+
 AGAIN_S = 1.0
 """Pause before the second look: a step that was under way is recorded by then."""
 
@@ -56,9 +61,11 @@ async def _look(ports: InspectionPorts) -> tuple[Look, tuple[str, ...]]:
     unfinished = await ports.store.unfinished()
     states = {state.execution.id: state for state in unfinished}
     decisions: list[Decision] = []
-    for job in sorted({*ports.jobs, *(state.execution.job for state in unfinished)}):
-        decisions += await ports.store.decisions(job, limit=NEWEST)
-        page = await ports.store.executions(job, limit=NEWEST)
+    jobs = sorted({*ports.jobs, *(state.execution.job for state in unfinished)})
+    limit = max(LEAST, min(NEWEST, IN_ALL // max(1, len(jobs))))
+    for job in jobs:
+        decisions += await ports.store.decisions(job, limit=limit)
+        page = await ports.store.executions(job, limit=limit)
         states |= {state.execution.id: state for state in page.items}
     look = Look(
         now=ports.clock.now(),

@@ -25,17 +25,12 @@ class AuditAction(StrEnum):
     JOB_RESET = "job.reset"
     JOB_SUSPENDED = "job.suspended"
     JOB_RESUMED = "job.resumed"
-    JOB_STOPPED = "job.stopped"
-    JOB_DRAINED = "job.drained"
     EXECUTION_STARTED = "execution.started"
     EXECUTION_STOPPED = "execution.stopped"
     DAEMON_STARTED = "daemon.started"
     DAEMON_STOPPED = "daemon.stopped"
     DAEMON_DRAINED = "daemon.drained"
-    DAEMON_SUSPENDED = "daemon.suspended"
-    DAEMON_RESUMED = "daemon.resumed"
     MESSAGE_MOVED = "message.moved"
-    HISTORY_PRUNED = "history.pruned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,10 @@ def configure_logs(*, level: str, form: str) -> None:
     last: Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # rich's, where installed, shows values: secrets too
+        )
     )
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     lines = PatientLines(_STDERR, partial(_dropped, stamp, last))

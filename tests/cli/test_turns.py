@@ -69,6 +69,14 @@ def _status(daemon: Running, execution: str) -> str:
     return str(daemon.client.execution("long", execution)["properties"]["status"])
 
 
+def _complaint(daemon: Running) -> str:
+    try:
+        daemon.client.health()
+    except DaemonUnreachable as exc:
+        return str(exc)
+    return ""
+
+
 def _outcomes(daemon: Running) -> dict[str, str]:
     return {e["name"]: e["properties"]["status"] for e in daemon.client.executions("note")}
 
@@ -149,8 +157,9 @@ def test_a_standby_answers_that_it_waits_and_can_be_ended(tmp_path: Path) -> Non
         )  # holds the lock and does not answer: still the one that works
         try:
             daemon.client._connect_s = daemon.client._answer_s = 1.0
-            with pytest.raises(DaemonUnreachable, match="but a standby waits there and takes over"):
-                daemon.client.health()
+            daemon.until(
+                lambda: "but a standby waits there and takes over" in _complaint(daemon), timeout_s=WAIT_S
+            )
             assert _holder(daemon) == daemon.process.pid
         finally:
             os.kill(daemon.process.pid, signal.SIGCONT)
@@ -172,6 +181,19 @@ def test_a_signal_drains_if_told_to(tmp_path: Path) -> None:
         assert _ended(daemon.process) == 0
     with running(tmp_path) as after:
         assert _status(after, execution) == "Succeeded"
+
+
+def test_a_drain_by_the_settings_ends_after_its_time_and_leaves_the_rest_running(tmp_path: Path) -> None:
+    stop, settings = tmp_path / "stop", tmp_path / "settings.yaml"
+    settings.write_text("shutdown: {drain: true, drainTimeout: 1s}\n")
+    with running(tmp_path, redirect=f"--settings '{settings}'") as daemon:
+        execution = _begin(daemon, stop)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert _ended(daemon.process) == 0
+    with running(tmp_path) as after:
+        assert _status(after, execution) == "Running"
+        stop.touch()
+        after.until(lambda: _status(after, execution) == "Succeeded", timeout_s=WAIT_S)
 
 
 def test_a_second_signal_ends_a_drain_at_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scaler.config.settings import (
     Listen,
     LogSettings,
     Settings,
+    ShutdownSettings,
     TraceSettings,
     load_settings,
 )
@@ -37,6 +38,7 @@ limits:
   launchTimeout: 1.5m
   stopGrace: 1h
   global: {executions: 20, cpu: 7.5, memory: 16Gi, launchRate: 2.5, passOver: 4}
+shutdown: {drain: true, drainTimeout: 30m}
 log: {level: debug, format: json}
 trace: {file: t.jsonl, maxBytes: 65536, keep: 0}
 """
@@ -75,6 +77,7 @@ def test_a_full_file_becomes_the_whole_settings(tmp_path: Path) -> None:
                 executions=20, cpu=7.5, memory_bytes=16 << 30, launch_rate=2.5, launch_burst=2, pass_over=4
             ),
         ),
+        shutdown=ShutdownSettings(drain=True, drain_timeout=timedelta(minutes=30)),
         log=LogSettings(level="debug", format="json"),
         trace=TraceSettings(file=tmp_path / "t.jsonl", max_bytes=65536, keep=0),
     )

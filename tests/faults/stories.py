@@ -15,7 +15,7 @@ from scaler.model.job import CatchUp, Container, Job, Overlap, ScheduleTrigger, 
 from scaler.model.replica import ReplicaSpec
 from scaler.planning.invariants import Look, broken
 from scaler.testing.crash_points import CrashPoints, Moment
-from tests.engine.world import World, event_job, manual_job
+from tests.engine.world import TopicWorld, World, event_job, manual_job, topic_job
 
 LIMIT_S = 900.0
 
@@ -126,6 +126,9 @@ async def _assert_the_end(story: Story, world: World, at: Moment | None) -> None
     assert set(world.executor.launches) <= {r.id for s in states for r in s.replicas}, where
     assert sorted(s.execution.status for s in states) == sorted(story.ends), where
     assert all(s.execution.reason for s in states), where
+    if isinstance(world, TopicWorld):
+        assert set(world.topic.consumed.values()) == {1}, where
+        assert (world.topic.most_at_once, world.topic.empty, world.topic.strangers) == (1, 0, 0), where
     if world.queue.consumed:
         assert set(world.queue.consumed.values()) == {1}, where
         assert world.queue.depth == 0, where
@@ -177,6 +180,23 @@ async def _start_and_stop(world: World, engine: Supervisor) -> None:
             await engine.stop("by-hand", _states(world)[0].execution.id)
             return
         await asyncio.sleep(0.1)
+
+
+async def _suspend_for_a_while(_world: World, engine: Supervisor) -> None:
+    """Suspend while the first execution runs, and resume later; what runs meanwhile is left alone."""
+    await asyncio.sleep(1.5)
+    await engine.suspend("drain", by="somebody")
+    await asyncio.sleep(3)
+    await engine.resume("drain", by="somebody")
+
+
+def _topic(partitions: int, messages: int) -> Callable[[], World]:
+    def make() -> World:
+        world = TopicWorld(partitions, start_s=0.5, work_s=0.5)
+        world.topic.publish(messages)
+        return world
+
+    return make
 
 
 _SUCCEEDED, _FAILED, _STOPPED = (
@@ -239,4 +259,12 @@ STORIES = (
         act=_start,
         ends=(_FAILED,),
     ),
+    Story(
+        name="suspended",
+        job=event_job(high=1, interval_s=3),
+        make=_flooded(3),
+        act=_suspend_for_a_while,
+        ends=(_SUCCEEDED,) * 3,
+    ),
+    Story(name="shares", job=topic_job(high=3, interval_s=3), make=_topic(3, 4), ends=(_SUCCEEDED,) * 4),
 )

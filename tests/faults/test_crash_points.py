@@ -45,6 +45,7 @@ def test_each_crash_point_has_a_row_on_the_page_and_is_passed_by_a_story() -> No
     assert passed | BY_THE_DAEMON == set(POINTS), "a point that no story passes is never killed at"
 
 
+@pytest.mark.timeout(400)  # some hundred worlds, on a machine that may be loaded
 @pytest.mark.parametrize("story", STORIES, ids=[story.name for story in STORIES])
 def test_killed_at_any_moment_each_execution_ends_once_and_nothing_is_left(story: Story) -> None:
     moments = _moments(story)
