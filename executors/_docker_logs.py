@@ -88,11 +88,17 @@ async def keep_log(
         async with asyncio.timeout(limits.log_s):
             measure = await _copy(client, container, partial, limits, Measure(whole))
             await asyncio.to_thread(partial.replace, path)
-            await asyncio.to_thread(compress, path, head=measure.note())
+            await asyncio.to_thread(_compress, path, measure.note())
     except TimeoutError as exc:
         raise ExecutorUnavailable(f"docker: log of {container}: not read within {limits.log_s:g} s") from exc
     except OSError as exc:
         raise ExecutorUnavailable(f"docker: log of {container}: {path}: {exc.strerror or exc}") from exc
+
+
+def _compress(path: Path, note: str | None) -> None:
+    """Compress a kept log; where there is no room for that it stays as it is, unless a note belongs to it."""
+    with suppress(*(() if note else (OSError,))):
+        compress(path, head=note)
 
 
 async def note_lost_log(path: Path, why: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import IO
 
@@ -128,7 +128,8 @@ async def keep_pod_log(client: Docker, members: Members, path: Path, limits: Lim
         async with asyncio.timeout(limits.log_s):
             await _copy(client, members, partial, limits)
             await asyncio.to_thread(partial.replace, path)
-            await asyncio.to_thread(compress, path)
+            with suppress(OSError):  # no room for it: the log stays as it is
+                await asyncio.to_thread(compress, path)
     except TimeoutError as exc:
         raise ExecutorUnavailable(f"docker: log {path}: not read within {limits.log_s:g} s") from exc
     except DockerError as exc:

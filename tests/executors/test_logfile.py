@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from executors._docker_logs import note_lost_log
+from executors._docker_logs import _compress, note_lost_log
 from executors._docker_rotation import Measure, whole_below
 from executors._logfile import read_log
 from executors._logparts import compress, compressed, cut_line
@@ -174,3 +174,18 @@ def test_what_the_engine_may_have_dropped_is_told_by_the_room_its_files_take() -
     assert "the engine kept 200 bytes" in (long.note() or "")
     assert loud.note() is not None, "what is escaped takes more room than it has bytes"
     assert Measure(None).note() is None
+
+
+@pytest.mark.parametrize("note", [None, "[scaler: cut]"])
+def test_a_disk_without_room_for_compressing_costs_no_log_and_no_note(
+    tmp_path: Path, note: str | None
+) -> None:
+    path = tmp_path / "r.log"
+    path.write_bytes(b"x" * 5000)
+    (tmp_path / "r.log.gz.part").mkdir()
+    if note is None:
+        _compress(path, note)
+    else:
+        with pytest.raises(OSError, match="Is a directory"):
+            _compress(path, note)
+    assert path.read_bytes() == b"x" * 5000
