@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from scaler.load.charts import spark
 
@@ -13,17 +13,16 @@ if TYPE_CHECKING:
     from scaler.load.plan import Plan
 
 LINE_EVERY_S = 1.0
-_BAR = 20
-_SPARK = 24
+_BAR = 10
 
 
 class View:
-    """Draws on standard error, so that the report alone is on standard output."""
+    """Draws on standard error if nothing else is named, so that the report alone is on standard output."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, stream: TextIO | None = None) -> None:
         self._plan = plan
-        self._stream = sys.stderr
-        self._redraws = sys.stderr.isatty()
+        self._stream = stream or sys.stderr
+        self._redraws = self._stream.isatty()
         self._lines: dict[str, str] = {}
         self._drawn = 0
         self._told: dict[str, tuple[str, float]] = {}
@@ -52,17 +51,21 @@ class View:
         depth = "?" if last.depth is None else str(last.depth)
         running = "?" if last.running is None else str(last.running)
         most = notes.max_executions
-        words = f"{notes.job:<18} queue {depth:>5} | running {running:>3}/{most} | done {last.done}/{of}"
+        words = f"{notes.job:<16} queue {depth:>4} | running {running:>2}/{most} | done {last.done}/{of}"
         if not self._redraws:
             return words
         filled = min(_BAR, _BAR * last.done // max(1, of))
         depths = [sample.depth for sample in notes.samples]
         top = float(max((depth for depth in depths if depth is not None), default=1))
-        chart = spark(depths, width=_SPARK, top=top)
-        return f"{words} [{'#' * filled}{'.' * (_BAR - filled)}] {last.at_s:4.0f} s  {chart}"
+        text = f"{words} [{'#' * filled}{'.' * (_BAR - filled)}] {last.at_s:.0f} s "
+        return text + spark(depths, width=self._room() - len(text), top=top)
+
+    @staticmethod
+    def _room() -> int:
+        return shutil.get_terminal_size().columns - 1
 
     def _draw(self) -> None:
-        room = shutil.get_terminal_size().columns - 1
+        room = self._room()
         back = f"\x1b[{self._drawn}A" if self._drawn else ""
         self._stream.write(back + "".join(f"\r{line[:room]}\x1b[K\n" for line in self._lines.values()))
         self._stream.flush()

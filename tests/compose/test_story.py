@@ -45,7 +45,7 @@ def test_the_daemon_has_no_socket_but_the_guards_and_no_rights(stack: Project) -
     with_socket = stack.compose(
         "exec", "-T", "scaler", "sh", "-c", "id -u; ls /var/run/docker.sock; touch /opt/x; true"
     ).lower()
-    assert with_socket.splitlines()[0] == "10001"
+    assert "10001" in with_socket.splitlines()
     assert "no such file" in with_socket
     assert "read-only file system" in with_socket
     assert "guard.refused" not in stack.compose("logs", "guard")
