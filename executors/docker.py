@@ -1,7 +1,8 @@
-"""Executor `docker`: one container a replica, on any engine that speaks the Docker API from 1.41 on.
+"""Executor `docker`: a container a replica, or several, on any engine that speaks the Docker API from 1.41 on.
 
 The replica's id is the container's name, which is what makes a launch safe to repeat: the engine itself
-refuses a second container of that name, and the label tells whose the first one is.
+refuses a second container of that name, and the label tells whose the first one is. Replicas of several
+containers are the business of `_docker_pods.py`.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from scaler.model.capacity import need_of
-from scaler.model.job import Job
+from scaler.model.job import Container, Job, Template
 from scaler.model.pod import Probe, ProbeType, SecretFile, StorageType, Volume, VolumeMount
 from scaler.model.replica import Replica
 from scaler.model.secret import Secret
@@ -105,6 +106,14 @@ def test_what_is_answered_can_be_declared_again(job: Job) -> None:
     assert [one.name for one in repeated.template.containers] == ["work", "proxy"]
     assert repeated.template.container == job.template.container
     assert repeated.template.volumes == job.template.volumes
+
+
+def test_a_snapshot_of_it_is_read_back_from_a_record_as_it_was(job: Job) -> None:
+    adapter = TypeAdapter(Template)
+    assert adapter.validate_json(adapter.dump_json(job.template)) == job.template
+    plain = Template(container=Container(name="main", image="a:1"))
+    older = {"container": {"name": "main", "image": "a:1"}}  # of a release that knew one container only
+    assert adapter.validate_python(older) == plain
 
 
 def test_a_start_by_hand_brings_containers_and_keeps_the_jobs_volumes_mounts_and_probes(job: Job) -> None:
