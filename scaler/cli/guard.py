@@ -111,6 +111,13 @@ def _ask(listen: Path) -> None:
     help="A network that containers may join besides the default bridge; repeatable.",
 )
 @click.option(
+    "--allow-volume",
+    "volumes",
+    multiple=True,
+    metavar="NAME",
+    help="A named volume that containers may mount, with * and ? for any text; repeatable.",
+)
+@click.option(
     "--check", is_flag=True, help="Ask the guard that listens there whether the engine answers; 1 if not."
 )
 @click.option(
@@ -122,6 +129,7 @@ def guard(
     mode: int,
     mounts: tuple[str, ...],
     networks: tuple[str, ...],
+    volumes: tuple[str, ...],
     check: bool,
     instance: str | None,
 ) -> None:
@@ -145,6 +153,7 @@ def guard(
     grants = Grants(
         mounts=tuple(_mount(text) for text in mounts),
         networks=frozenset(networks),
+        volumes=volumes,
         instance=instance,
         engine_paths=tuple(sorted(path for path in sockets if path)),
     )

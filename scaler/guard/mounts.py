@@ -27,7 +27,8 @@ def check_mounts(
     Raises:
         Refused: one of them shows what is not granted.
     """
-    kept, volumes = [], {}
+    kept: list[dict[str, Any]] = []
+    volumes: dict[str, bool] = {}
     for number, mount in enumerate(given or ()):
         where = f"HostConfig.Mounts[{number}]"
         checked = _shaped(where, mount)
@@ -36,7 +37,8 @@ def check_mounts(
         elif checked["Type"] == "volume":
             labels = _volume_labels(where, checked.get("VolumeOptions") or {})
             if checked.get("Source"):
-                volumes[checked["Source"]] = grants.owns(labels)
+                name = checked["Source"]
+                volumes[name] = volumes.get(name, False) or grants.owns(labels)
         else:
             _sizes_only(where, checked.get("TmpfsOptions") or {})
         kept.append(checked)

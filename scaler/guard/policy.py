@@ -6,6 +6,7 @@ we did. What is passed on is put together anew from the parts that were recogniz
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from scaler.guard.grants import Grants, Refused
 _NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,254})"
 _IMAGE = r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.:@-]*(?:/[A-Za-z0-9][A-Za-z0-9_.:@-]*)*)"
 _VERSION = re.compile(r"/v(1\.[0-9]{1,3})(?=/)")
+_JSON, _TAR = "application/json", "application/x-tar"
 _OLDEST = (1, 41)  # older ones let a start change the container
 
 
@@ -32,6 +34,7 @@ class Subject(Enum):
     CONTAINER = "container"
     INSPECTION = "inspection"
     IMAGE = "image"
+    IMAGE_LOAD = "image load"
     VOLUME_CREATE = "volume create"
     VOLUME = "volume"
     NETWORK = "network"
@@ -39,13 +42,13 @@ class Subject(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One call that is known. `body` tells whether it carries one; `long` whether its answer may take its time."""
+    """One call that is known. `body` is the type of what it carries; `long` tells that its answer may take its time."""
 
     method: str
     path: re.Pattern[str]
     subject: Subject
     params: frozenset[str] = frozenset()
-    body: bool = False
+    body: str = ""
     long: bool = False
     action: str = ""
 
@@ -65,7 +68,7 @@ _ROUTES = (
     _route("GET", "/version", Subject.ENGINE),
     _route("GET", "/events", Subject.EVENTS, "filters since until stream", long=True),
     _route("GET", "/containers/json", Subject.LIST, "all filters limit size"),
-    _route("POST", "/containers/create", Subject.CREATE, "name", body=True),
+    _route("POST", "/containers/create", Subject.CREATE, "name", body=_JSON),
     _route("GET", "/containers/{name}/json", Subject.INSPECTION, "size"),
     _route("POST", "/containers/{name}/start", Subject.CONTAINER),
     _route("POST", "/containers/{name}/stop", Subject.CONTAINER, "t signal", long=True),
@@ -85,12 +88,13 @@ _ROUTES = (
         "/containers/{name}/archive",
         Subject.CONTAINER,
         "path noOverwriteDirNonDir copyUIDGID",
-        body=True,
+        body=_TAR,
         long=True,
     ),
     _route("POST", "/images/create", Subject.ENGINE, "fromImage tag platform", long=True),
+    _route("POST", "/images/load", Subject.IMAGE_LOAD, "quiet", body=_TAR),
     _route("GET", "/images/{name}/json", Subject.IMAGE),
-    _route("POST", "/volumes/create", Subject.VOLUME_CREATE, body=True),
+    _route("POST", "/volumes/create", Subject.VOLUME_CREATE, body=_JSON),
     _route("GET", "/volumes", Subject.LIST, "filters"),
     _route("GET", "/volumes/{name}", Subject.VOLUME),
     _route("DELETE", "/volumes/{name}", Subject.VOLUME, "force"),
@@ -151,6 +155,12 @@ def own_filters(text: str, grants: Grants, *, events: bool = False) -> str:
     if events:
         kept["type"] = ["container"]
     return json.dumps(kept)
+
+
+def must_be_holder(archive: bytes, grants: Grants) -> None:
+    """Refuse to load any image but the executor's own: another could take the place of one that people trust."""
+    if hashlib.sha256(archive).hexdigest() not in grants.holders:
+        raise Refused("image: not the executor's own holder; no setting allows others, so pull them")
 
 
 def must_be_open_network(name: str, grants: Grants) -> None:

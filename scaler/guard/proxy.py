@@ -21,7 +21,15 @@ from yarl import URL
 
 from scaler.guard.body import Checked, check_create, check_volume, joining
 from scaler.guard.grants import Grants, Refused
-from scaler.guard.policy import Call, Subject, must_be_open_network, own_filters, read_json, recognize
+from scaler.guard.policy import (
+    Call,
+    Subject,
+    must_be_holder,
+    must_be_open_network,
+    own_filters,
+    read_json,
+    recognize,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -95,9 +103,13 @@ class Guard:
         if subject in (Subject.CONTAINER, Subject.INSPECTION):
             return await self._container(call, request)
         if subject is Subject.VOLUME_CREATE:
-            body = check_volume(await _json_of(request), self._grants)
+            body = check_volume(read_json(await _bytes_of(request), "body"), self._grants)
             await self._must_be_our_volume(str(body.get("Name") or ""), is_made=True)
-            return await self._pass(request, call, call.target(), body=body)
+            return await self._pass(request, call, call.target(), body=json.dumps(body).encode())
+        if subject is Subject.IMAGE_LOAD:
+            archive = await _bytes_of(request)
+            must_be_holder(archive, self._grants)
+            return await self._pass(request, call, call.target(), body=archive)
         if subject is Subject.VOLUME:
             await self._must_be_our_volume(call.name, is_made=False)
         if subject is Subject.NETWORK:
@@ -106,7 +118,7 @@ class Guard:
 
     async def _create(self, call: Call, request: web.BaseRequest) -> web.StreamResponse:
         checked: Checked = await asyncio.to_thread(
-            check_create, await _json_of(request), self._grants, follow_links
+            check_create, read_json(await _bytes_of(request), "body"), self._grants, follow_links
         )
         body = checked.body
         for name, is_made in checked.volumes.items():
@@ -115,7 +127,7 @@ class Guard:
             found = await self._found(checked.joined)
             self._must_be_ours(checked.joined, found)
             body = joining(body, found["Id"])
-        return await self._pass(request, call, call.target(), body=body)
+        return await self._pass(request, call, call.target(), body=json.dumps(body).encode())
 
     async def _container(self, call: Call, request: web.BaseRequest) -> web.StreamResponse:
         if call.name in self._ours:
@@ -138,8 +150,8 @@ class Guard:
 
     async def _must_be_our_volume(self, name: str, *, is_made: bool) -> None:
         """Refuse a volume that is somebody else's. `is_made`: one that is absent is made with our label."""
-        if not name and is_made:
-            return  # the engine makes up a name
+        if (not name and is_made) or self._grants.opens_volume(name):
+            return  # the engine makes up a name, or everybody may have it
         try:
             found = await self._ask(f"/volumes/{name}")
         except _NotFound:
@@ -167,9 +179,17 @@ class Guard:
     # over to the engine
 
     async def _pass(
-        self, request: web.BaseRequest, call: Call, target: str, *, body: Mapping[str, Any] | None = None
+        self, request: web.BaseRequest, call: Call, target: str, *, body: bytes | None = None
     ) -> web.StreamResponse:
-        headers, data = self._outgoing(request, call, body)
+        """Make the call. `body` is what was judged; without one, what the route has of its own is streamed."""
+        headers: dict[str, str] = {}
+        data: bytes | AsyncIterator[bytes] | None = body
+        if call.route.subject is Subject.ENGINE and "X-Registry-Auth" in request.headers:
+            headers["X-Registry-Auth"] = request.headers["X-Registry-Auth"]
+        if call.route.body:
+            headers["Content-Type"] = call.route.body
+            if body is None:  # files for a container of ours
+                data = request.content.iter_chunked(_SMALL_PIECE)
         url = URL(f"{self._base}{target}", encoded=True)
         limit = None if call.route.long else ANSWER_S
         async with (
@@ -177,20 +197,6 @@ class Guard:
             self._engine.request(call.route.method, url, headers=headers, data=data) as answer,
         ):
             return await self._stream(request, answer)
-
-    def _outgoing(
-        self, request: web.BaseRequest, call: Call, body: Mapping[str, Any] | None
-    ) -> tuple[dict[str, str], bytes | AsyncIterator[bytes] | None]:
-        headers = {}
-        if call.route.subject is Subject.ENGINE and "X-Registry-Auth" in request.headers:
-            headers["X-Registry-Auth"] = request.headers["X-Registry-Auth"]
-        if body is not None:
-            return {**headers, "Content-Type": "application/json"}, json.dumps(body).encode()
-        if call.route.body:  # an archive for a container of ours
-            return {**headers, "Content-Type": "application/x-tar"}, request.content.iter_chunked(
-                _SMALL_PIECE
-            )
-        return headers, None
 
     async def _stream(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
@@ -206,12 +212,11 @@ class Guard:
         return response
 
 
-async def _json_of(request: web.BaseRequest) -> Any:
+async def _bytes_of(request: web.BaseRequest) -> bytes:
     try:
-        text = await request.read()
+        return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise Refused(f"body: more than {MAX_BODY >> 20} MiB") from None
-    return read_json(text, "body")
 
 
 def _strange(found: Mapping[str, Any]) -> dict[str, Any]:

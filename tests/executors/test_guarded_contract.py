@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import tempfile
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,30 +15,15 @@ import pytest
 
 from executors.docker import open_docker
 from scaler.errors import LaunchError
-from scaler.guard.grants import Grants
-from scaler.guard.proxy import Guard
-from scaler.guard.serve import GuardOptions, serve_guard
 from scaler.model.job import Resources
 from scaler.model.pod import VolumeMount
 from scaler.model.replica import ContainerSpec, PodSpec, ReplicaSpec, VolumeSpec
 from scaler.model.secret import Secret
 from scaler.ports.executor import Executor, ExecutorContext
 from scaler.testing.executor_contract import ExecutorContract, lines_of, make_spec, soon
+from tests.executors._guarded import guarded
 from tests.guard.bodies import OURS
 from tests.infra.engine import Engine
-
-
-@asynccontextmanager
-async def guarded(engine: Engine, **grants: Any) -> AsyncIterator[tuple[Path, Guard]]:
-    """Run a guard before an engine; give its socket, and itself."""
-    folder = Path(tempfile.mkdtemp(prefix="scaler-guard-"))
-    try:
-        listen = folder / "guard.sock"
-        options = GuardOptions(engine=engine.url, listen=listen, grants=Grants(**grants))
-        async with serve_guard(options) as guard:
-            yield listen, guard
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class TestDockerExecutorThroughTheGuard(ExecutorContract):
@@ -178,6 +160,10 @@ async def test_strangers_volumes_are_neither_mounted_nor_removed(
             assert (await caller.ask("POST", "/containers/create", body))[0] == 403
             assert (await caller.ask("DELETE", f"/volumes/{name}"))[0] == 403
             assert (await caller.ask("POST", "/volumes/create", {"Name": name, "Labels": OURS}))[0] == 403
+            async with guarded(docker_engine, volumes=("scaler-test-*",)) as (path, _):
+                status, text = await Caller(path).ask("POST", "/containers/create", body)
+                assert status == 201
+                client.containers.get(json.loads(text)["Id"]).remove()
         finally:
             volume.remove(force=True)
     assert (await caller.ask("POST", "/volumes/create", {"Name": name, "Labels": OURS}))[0] == 201
@@ -206,7 +192,7 @@ def context(tmp_path: Path) -> ExecutorContext:
     return ExecutorContext(instance="contract", state_dir=tmp_path / "state", log_dir=tmp_path / "logs")
 
 
-async def test_several_containers_pass_but_the_image_that_holds_them_must_be_there(
+async def test_where_no_holder_may_be_loaded_several_containers_pass_once_it_is_there(
     docker_engine: Engine, worker_image: str, context: ExecutorContext
 ) -> None:
     mounts = (VolumeMount(volume="keys", path="/keys"), VolumeMount(volume="data", path="/data"))
@@ -218,20 +204,20 @@ async def test_several_containers_pass_but_the_image_that_holds_them_must_be_the
     volumes = (VolumeSpec(name="keys", files=(("key", Secret("text")),)), VolumeSpec(name="data"))
     pod = PodSpec(init=(first,), containers=(main,), volumes=volumes)
     spec = replace(make_spec(["true"], image=worker_image), pod=pod)
-    async with guarded(docker_engine) as (path, guard):
+    async with guarded(docker_engine, holders=frozenset()) as (path, guard):
         async with open_docker({"host": f"unix://{path}"}, context) as executor:
             await _without_holder(docker_engine, executor, spec)
             async with open_docker({"host": docker_engine.url}, context) as direct:
                 await run_once(direct, replace(spec, replica_id=f"{spec.replica_id}-direct"))
             assert await run_once(executor, spec) == ["[main] text"]
-        assert {line for line in guard.refused if "/images/load" not in line} == set()
+        assert {line for line in guard.refused if "holder" not in line} == set()
 
 
 async def _without_holder(engine: Engine, executor: Executor, spec: ReplicaSpec) -> None:
     with engine.client() as client:
         for image in client.images.list("scaler-holder"):
             client.images.remove(image.id, force=True)
-    with pytest.raises(LaunchError, match=r"images/load.*executors\.docker\.holderImage") as caught:
+    with pytest.raises(LaunchError, match=r"holder.*executors\.docker\.holderImage") as caught:
         await soon(executor.launch(spec))
     assert caught.value.reason == "HolderMissing"
 

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from scaler.guard.grants import Grants, Refused
-from scaler.guard.policy import must_be_open_network, own_filters, recognize
+from executors._docker_holder import _NAME, _PROGRAMS, _archive
+from scaler.guard.grants import HOLDERS, Grants, Refused
+from scaler.guard.policy import must_be_holder, must_be_open_network, own_filters, recognize
 from scaler.model.names import LABEL_INSTANCE
 
 ID = "0" * 64
@@ -56,7 +57,6 @@ def test_a_call_of_the_executor_is_written_anew(method: str, target: str, passed
         ("GET", "/containers/a/archive?path=/etc"),
         ("POST", "/build"),
         ("POST", "/commit?container=a"),
-        ("POST", "/images/load"),
         ("POST", "/images/create?fromSrc=http://example.com/x"),
         ("DELETE", "/images/a"),
         ("POST", "/auth"),
@@ -135,6 +135,15 @@ def test_lists_and_events_are_narrowed_to_what_is_ours() -> None:
 def test_filters_of_another_form_are_refused(text: str) -> None:
     with pytest.raises(Refused):
         own_filters(text, Grants())
+
+
+def test_no_image_is_loaded_but_the_holder_that_the_executor_makes() -> None:
+    archives = [_archive(f"{_NAME}:1-{machine}", machine) for machine in _PROGRAMS]
+    for archive in archives:
+        must_be_holder(archive, Grants())
+    assert len(archives) == len(HOLDERS)
+    with pytest.raises(Refused):
+        must_be_holder(_archive("python:3.11-slim", "amd64"), Grants())
 
 
 def test_only_networks_that_may_be_joined_are_told_of() -> None:
