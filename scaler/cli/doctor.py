@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 PYTHON_MIN = (3, 11)
 ENGINE_S = 3.0
 """How long the container engine may take to answer a ping."""
-PROMISES_S = 180.0
-"""How long the daemon may take to compare: an executor that hangs is given up after a minute, perhaps twice."""
+PROMISES_S = 90.0
+"""How long the daemon may take to compare: an executor that hangs is given up after 15 s, perhaps twice."""
 PROMISES_SHOWN = 10
 
 CORE = ("aiohttp", "aiosqlite", "click", "cronsim", "pydantic", "ruamel.yaml", "structlog")

@@ -28,6 +28,9 @@ IN_ALL = 10_000
 
 LEAST = 20
 
+LIST_S = 15.0
+"""How long one executor may take to list what it holds: somebody waits for the answer."""
+
 AGAIN_S = 1.0
 """Pause before the second look: a step that was under way is recorded by then."""
 
@@ -83,7 +86,7 @@ async def _owned(ports: InspectionPorts) -> dict[str, tuple[OwnedReplica, ...]]:
     for name in ports.crew.names():
         executor = await ports.crew.get(name)
         try:
-            async with asyncio.timeout(ports.limits.call_s):
+            async with asyncio.timeout(LIST_S):
                 found[name] = await executor.owned()
         except (ExecutorUnavailable, TimeoutError):
             continue

@@ -29,8 +29,8 @@ def test_edits_and_commands_are_told_with_who_made_them_also_over_a_restart(tmp_
     with running(tmp_path) as daemon:
         daemon.client.start("good")
         (daemon.jobs / "other.yaml").write_text(JOB.replace("name: good", "name: other"))
-        daemon.until(lambda: ("file", "job.created", "other") in told(daemon))
-        daemon.until(lambda: daemon.client.counts("good")["counts"]["Succeeded"] == 1)
+        daemon.until(lambda: ("file", "job.created", "other") in told(daemon), timeout_s=60)
+        daemon.until(lambda: daemon.client.counts("good")["counts"]["Succeeded"] == 1, timeout_s=60)
         before = told(daemon)
     assert before == [
         ("file", "job.created", "good"),
@@ -39,9 +39,9 @@ def test_edits_and_commands_are_told_with_who_made_them_also_over_a_restart(tmp_
     ]
     (tmp_path / "jobs" / "other.yaml").unlink()
     with running(tmp_path) as daemon:
-        daemon.until(lambda: ("file", "job.deleted", "other") in told(daemon))
+        daemon.until(lambda: ("file", "job.deleted", "other") in told(daemon), timeout_s=60)
         (daemon.jobs / "good.yaml").write_text(JOB.replace("replicaTimeout: 60", "replicaTimeout: 61"))
-        daemon.until(lambda: ("file", "job.changed", "good") in told(daemon))
+        daemon.until(lambda: ("file", "job.changed", "good") in told(daemon), timeout_s=60)
         assert told(daemon) == [*before, ("file", "job.deleted", "other"), ("file", "job.changed", "good")]
 
 
@@ -50,7 +50,7 @@ def test_a_log_is_compressed_at_the_end_and_still_searched(tmp_path: Path) -> No
     (tmp_path / "jobs" / "loud.yaml").write_text(LOUD)
     with running(tmp_path) as daemon:
         name = daemon.client.start("loud")["name"]
-        daemon.until(lambda: list(daemon.state.glob("logs/*.log.gz")) != [])
+        daemon.until(lambda: list(daemon.state.glob("logs/*.log.gz")) != [], timeout_s=60)
         assert [path.suffix for path in daemon.state.glob("logs/*")] == [".gz"]
         found = run_cli("job", "logs", "loud", "--search", "needle", "--state-dir", str(daemon.state))
         assert found.stdout == f"{name}: needle in loud\n"
