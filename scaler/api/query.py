@@ -100,7 +100,7 @@ def moment(request: web.Request, name: str, now: datetime) -> datetime | None:
         if ago is not None:
             return now - timedelta(seconds=int(ago[1]) * _UNIT_S[ago[2]])
         read = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        return read if read.tzinfo else read.replace(tzinfo=UTC)
+        return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         message = (
             f"{name} is '{text}'; write a time such as 2026-11-21T14:00:00Z, a day, or 24h for so long ago"

@@ -46,4 +46,4 @@ def audit(limit: int, **asked: str | None) -> None:
         )
         for entry in found
     ]
-    render.table(("TIME", "BY", "ACTION", "JOB", "EXECUTION", "MORE"), rows, empty="Nothing was done so far.")
+    render.table(("TIME", "BY", "ACTION", "JOB", "EXECUTION", "MORE"), rows, empty="No entry fits.")

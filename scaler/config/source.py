@@ -18,6 +18,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from scaler.config.interpolate import Unusable, interpolate
+from scaler.wire.characters import unusable
 from scaler.wire.faults import Path
 
 MAX_BYTES = 1 << 20
@@ -30,8 +31,6 @@ _BEGIN = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
 _WHOLE = re.compile(r"^(?:%|\.\.\.(?=\s|\Z))|[\r\x85\u2028\u2029]", re.MULTILINE)
 """Directives and ends of documents, which concern what follows; line ends that YAML counts and we do not."""
 _TAG = "tag:yaml.org,2002:"
-_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
-"""NUL ends every text of the system; lone surrogates stand for bytes of a variable that are not UTF-8."""
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
@@ -293,10 +292,8 @@ class _Builder:
             self._fault(node, path, str(exc))
             return None
         self._doc.drawn |= result.drawn
-        odd = _UNUSABLE.search(result.text)
-        if odd:
-            message = f"holds the character U+{ord(odd[0]):04X}, which no program can be given; remove it"
-            self._fault(node, path, message)
+        if odd := unusable(result.text):
+            self._fault(node, path, odd)
             return None
         return _number(result.text) if is_plain and self._numbers else result.text
 

@@ -95,6 +95,7 @@ class Supervisor:
         self._tasks: asyncio.TaskGroup | None = None
         self._recovered = asyncio.Event()
         self._over = asyncio.Event()
+        self._unfinished = 0
 
     # --- life -----------------------------------------------------------------------------------------
 
@@ -111,11 +112,12 @@ class Supervisor:
                 self._spawn(self._guard("sweep", self._fleet.sweep), "engine/sweep")
                 await self._until_closed()
         except* _Closed:
-            log.info("engine.closed", unfinished=len(self._fleet))
+            log.info("engine.closed", unfinished=self._unfinished)
 
     async def _until_closed(self) -> None:
         """End the task group from within when `close` is called."""
         await self._over.wait()
+        self._unfinished = len(self._fleet)  # once the group has ended, the fleet has let go of all
         raise _Closed
 
     def close(self) -> None:

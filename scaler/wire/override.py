@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from scaler.errors import ConfigError
 from scaler.model.job import Container, Job, Template
 from scaler.wire.base import show, without_nulls
+from scaler.wire.characters import unusable_in
 from scaler.wire.checks import check_template
 from scaler.wire.faults import Node, WireFault, pydantic_faults, where, without_followers
 from scaler.wire.template import TemplateWire
@@ -34,6 +35,8 @@ def template_override(body: object, job: Job) -> Template | None:
     if value is None or value == {}:
         return None
     value = _without_the_jobs(value)
+    if odd := list(unusable_in(value)):
+        raise ConfigError(_message(odd, prefix))
     faults: list[WireFault] = []
     template = None
     try:

@@ -53,6 +53,7 @@ async def test_everything_that_is_asked_reaches_the_store(
         ("status=failing", "InvalidParameter", "status"),
         ("trigger=Cron", "InvalidParameter", "trigger"),
         ("since=soon", "InvalidParameter", "since"),
+        ("since=9999-12-31T23:59:59-23:59", "InvalidParameter", "since"),
         ("limit=1001", "InvalidParameter", "limit"),
         ("job=nosuch", "ResourceNotFound", "nosuch"),
     ],

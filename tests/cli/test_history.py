@@ -34,7 +34,7 @@ def test_the_audit_is_a_table_and_a_list(run: Run, daemon: Daemon) -> None:
 
 
 def test_an_empty_audit_says_so_and_a_wrong_action_is_wrong_use(run: Run) -> None:
-    assert run("audit").stderr == "Nothing was done so far.\n"
+    assert run("audit").stderr == "No entry fits.\n"
     wrong = run("audit", "--action", "explode")
     assert (wrong.exit_code, wrong.stderr.startswith("Error: action is 'explode'; one of ")) == (2, True)
 

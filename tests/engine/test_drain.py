@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from scaler.errors import Conflict
 from scaler.model.audit import AuditAction, AuditQuery
@@ -109,5 +110,17 @@ def test_an_idle_engine_is_drained_at_once_and_one_in_recovery_is_waited_for() -
             await engine.drain()
             await asyncio.sleep(1)
             assert engine._over.is_set()
+
+    in_virtual_time(story)
+
+
+def test_the_end_tells_how_many_executions_run_on() -> None:
+    async def story() -> None:
+        world = World(work_s=600)
+        world.queue.publish(2)
+        with capture_logs() as lines:
+            async with world.engine(event_job(high=3)):
+                assert await world.until(lambda: world.executor.live == 2)
+        assert [line["unfinished"] for line in lines if line["event"] == "engine.closed"] == [2]
 
     in_virtual_time(story)

@@ -79,6 +79,21 @@ def test_a_missing_image_and_name_are_the_jobs() -> None:
             ),
         ),
         (
+            {"containers": [{"command": ["sh", "echo \ud800"], "env": [{"name": "A", "value": "b\0"}]}]},
+            (
+                "The request body is not valid: "
+                "containers[0].command[1]: holds the character U+D800, which no program can be given; remove it; "
+                "containers[0].env[0].value: holds the character U+0000, which no program can be given; remove it."
+            ),
+        ),
+        (
+            {"template": {"\udcff": 1}},
+            (
+                "The request body is not valid: "
+                "template: a key holds the character U+DCFF, which no program can be given; remove it."
+            ),
+        ),
+        (
             {"containers": [{"resources": {"cpu": "many"}}]},
             (
                 "The request body is not valid: containers[0].resources.cpu: got 'many'; "
