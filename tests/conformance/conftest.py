@@ -14,11 +14,11 @@ from tests.e2e.work import remove_containers
 from tests.infra.engine import Engine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def place_of(
     docker_engine: Engine, worker_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Place]]:
-    """Give the place of an executor; the daemon runs until the last row."""
+    """Give the place of an executor; the daemon runs until the last row of the module."""
     home = tmp_path_factory.mktemp("conformance")
     executors = {"docker": {"host": docker_engine.url}}
     daemon = Daemon(home, settings={"log": {"format": "json"}, "executors": executors})
