@@ -143,7 +143,7 @@ class Gate:
             room = self._room()
             cut = refusal(room, need)
             if cut is not None:
-                raise LimitReached(f"job '{execution.job}' cannot start now: {cut.message}; try again later")
+                raise LimitReached(_refused(execution.job, cut))
             self._tokens -= 1 if room.starts is not None else 0
         return self._reserve(execution.job, need, 1)
 
@@ -295,3 +295,9 @@ class Gate:
 
 def _is_late(item: _Waiting, now: float) -> bool:
     return item.woken_at is not None and now - item.woken_at >= ANSWER_S
+
+
+def _refused(job: str, cut: Cut) -> str:
+    if cut.reason is Reason.TOO_LARGE:
+        return f"job '{job}' cannot start: {cut.message}; lower what it takes, or raise the limit"
+    return f"job '{job}' cannot start now: {cut.message}; try again later"

@@ -208,6 +208,18 @@ def test_a_start_by_hand_beyond_a_limit_is_refused_and_says_why() -> None:
     in_virtual_time(story)
 
 
+def test_a_start_by_hand_that_never_fits_is_told_what_to_change_and_not_to_wait() -> None:
+    async def story() -> None:
+        town = Town(GlobalLimits(cpu=1.0))
+        async with town.engine(replace(manual_job(), parallelism=8)) as engine:
+            with pytest.raises(
+                LimitReached, match=r"can never start; lower what it takes, or raise the limit$"
+            ):
+                await engine.start("by-hand", None)
+
+    in_virtual_time(story)
+
+
 def test_a_hundred_starts_by_hand_at_one_moment_do_not_pass_the_cap() -> None:
     async def story() -> None:
         town = Town(GlobalLimits(executions=4), "a", work_s=3.0)
