@@ -10,6 +10,7 @@ from aiohttp import web
 from scaler.api import audit, executions, history, jobs, keys, live, logs
 from scaler.api.errors import MAX_BODY, errors_middleware
 from scaler.api.guard import token_middleware, version_middleware
+from scaler.api.parameters import parameters_middleware
 from scaler.model.secret import Secret
 from scaler.ports.control import JobControl
 from scaler.ports.store import StoreReader
@@ -74,7 +75,7 @@ def build_app(
         tokens: names and texts of those of which requests by TCP must show one; the name may be empty. None of
             them: only local programs may use TCP.
     """
-    middlewares = (errors_middleware, token_middleware, version_middleware)
+    middlewares = (errors_middleware, token_middleware, version_middleware, parameters_middleware)
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
     app[keys.CONTROL] = control
     app[keys.STORE] = store

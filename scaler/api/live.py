@@ -5,9 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from scaler.api.caller import caller
+from scaler.api.errors import ApiError
 from scaler.api.jobs import job_view
 from scaler.api.keys import CONTROL, NOW, STORE, VERSION
-from scaler.api.query import whole_number
+from scaler.api.query import json_object, whole_number
 from scaler.api.views import counts_body, decision_body, dumps, health_body, inspection_body, job_body
 
 DECISIONS_DEFAULT = 50
@@ -30,6 +31,9 @@ async def inspection(request: web.Request) -> web.Response:
 
 async def drain(request: web.Request) -> web.Response:
     """Begin to drain the daemon, and answer with how it is."""
+    if await json_object(request) is not None:
+        text = "no body is read here; write the seconds to wait at most into the query: /scaler/drain?timeout=600"
+        raise ApiError(400, "InvalidRequestContent", text)
     timeout_s = whole_number(request, "timeout", default=None, low=1, high=DRAIN_MAX_S)
     await request.app[CONTROL].drain(by=caller(request), timeout_s=timeout_s)
     return await health(request)
