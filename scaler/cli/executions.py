@@ -93,7 +93,7 @@ def show(job: str, execution: str) -> None:
             ("Reason", properties.get("reason")),
             ("Message", properties.get("message")),
             ("Started", render.clock_text(properties.get("startTime"))),
-            ("Ended", render.clock_text(properties.get("endTime"))),
+            ("Ended", render.clock_text(render.ended_at(properties))),
             ("Duration", render.ran_for(properties)),
             ("Image", containers[0].get("image")),
             ("Command", " ".join(words)),

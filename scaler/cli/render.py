@@ -116,9 +116,14 @@ def between(start: str | None, end: str | None) -> str:
     return span_text(span) if span >= timedelta(minutes=1) else f"{max(span.total_seconds(), 0):.1f}s"
 
 
+def ended_at(properties: dict[str, Any]) -> str | None:
+    """Give the time at which an execution ended; that of a stopped one stands in our own field only."""
+    return properties.get("endTime") or properties.get("endedAt")
+
+
 def ran_for(properties: dict[str, Any]) -> str:
     """Write how long an execution has run, or ran."""
-    start, end = read_time(properties.get("startTime")), read_time(properties.get("endTime"))
+    start, end = read_time(properties.get("startTime")), read_time(ended_at(properties))
     if start is None or (end is None and properties.get("status") not in ("Running", "Processing")):
         return "-"
     return span_text((end or datetime.now(UTC)) - start)

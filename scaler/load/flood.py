@@ -172,7 +172,10 @@ class _Flood:
         earliest = self._began_at.timestamp() - _START_SLACK_S
         for row in rows:
             facts = row.get("properties", row)
-            start, end = _moment(facts.get("startTime")), _moment(facts.get("endTime"))
+            start, end = (
+                _moment(facts.get("startTime")),
+                _moment(facts.get("endTime") or facts.get("endedAt")),
+            )
             if start is None or start < earliest:
                 continue
             self._notes.statuses[facts["status"]] += 1

@@ -58,8 +58,8 @@ def arm_execution(
     """Write an execution as a resource.
 
     `startTime` is always there (clients fail without it): the time of its creation until it has started.
-    `endTime` is left out while it runs and, as the service does, on stopped ones. Ours are
-    `share`, `trigger`, `templateHash` and `fault`, each left out where there is none.
+    `endTime` is left out while it runs and, as the service does, on stopped ones. Ours are `endedAt`, which those
+    have too, `share`, `trigger`, `templateHash` and `fault`, each left out where there is none.
     """
     execution = state.execution
     properties: dict[str, Any] = {
@@ -68,6 +68,8 @@ def arm_execution(
     }
     if execution.ended_at is not None and execution.status is not ExecutionStatus.STOPPED:
         properties["endTime"] = format_time(execution.ended_at)
+    if execution.ended_at is not None:
+        properties["endedAt"] = precise_time(execution.ended_at)
     properties["template"] = template_document(execution.template)
     properties["detailedStatus"] = {
         "replicas": [_replica(one, decider(execution.template, one)) for one in state.replicas]

@@ -90,3 +90,11 @@ def test_logs_are_searched_within_an_execution_and_over_a_job(run: Run, daemon: 
     wrong = run("job", "logs", "orders", "--regex")
     assert (wrong.exit_code, "give --search TEXT" in wrong.stderr) == (2, True)
     assert run("job", "logs", "ordres").stderr.startswith("Error: no job 'ordres'; did you mean 'orders'?")
+
+
+def test_a_stopped_execution_shows_when_it_ended(run: Run, daemon: Daemon) -> None:
+    daemon.store.states = [make_state("orders-a", status=ExecutionStatus.STOPPED)]
+    shown = run("execution", "show", "orders", "orders-a").stdout
+    assert "Ended     2026-11-21 12:00:05Z\nDuration  5s\n" in shown
+    row = run("execution", "list", "orders").stdout.splitlines()[1]
+    assert row.split() == ["orders-a", "Stopped", "2026-11-21", "12:00:00Z", "5s", "-"]

@@ -124,6 +124,7 @@ def test_an_execution_is_the_whole_resource() -> None:
             "status": "Failed",
             "startTime": "2026-03-01T10:00:00+00:00",
             "endTime": "2026-03-01T10:00:05+00:00",
+            "endedAt": "2026-03-01T10:00:05.000+00:00",
             "template": {
                 "containers": [
                     {
@@ -218,15 +219,16 @@ def test_an_execution_tells_who_started_it_whose_fault_it_was_and_how_each_repli
 def test_a_new_execution_has_a_start_and_no_end() -> None:
     properties = arm_execution(ExecutionState(execution=EXECUTION), "orders", "s", "g")["properties"]
     assert properties["startTime"] == "2026-03-01T10:00:00+00:00"
-    assert [key for key in ("endTime", "reason", "message") if key in properties] == []
+    assert [key for key in ("endTime", "endedAt", "reason", "message") if key in properties] == []
 
 
-def test_a_stopped_execution_has_no_end() -> None:
+def test_a_stopped_execution_has_its_end_in_our_field_only() -> None:
     stopped = Execution(
         **{name: getattr(EXECUTION, name) for name in EXECUTION.__slots__}
         | {"status": ExecutionStatus.STOPPED, "ended_at": START}
     )
-    assert "endTime" not in arm_execution(ExecutionState(execution=stopped), "o", "s", "g")["properties"]
+    properties = arm_execution(ExecutionState(execution=stopped), "o", "s", "g")["properties"]
+    assert ("endTime" in properties, properties["endedAt"]) == (False, "2026-03-01T10:00:00.000+00:00")
 
 
 def test_times_are_in_utc_and_whole_seconds() -> None:
