@@ -65,6 +65,9 @@ def override(resource: dict[str, Any], parts: Parts) -> dict[str, Any] | None:
         return None
     own = resource["properties"]["template"]
     containers = [_repeatable(one) for one in own["containers"]]
+    if parts == Parts(container_name=parts.container_name):  # it changes nothing, and gives nothing a name
+        _named(containers, parts.container_name)
+        return None
     container = containers[_meant(containers, parts.container_name)]
     container |= _changes(container, parts)
     init = [_repeatable(one) for one in own.get("initContainers") or []]
@@ -77,9 +80,11 @@ def _repeatable(container: dict[str, Any]) -> dict[str, Any]:
 
 def _meant(containers: list[dict[str, Any]], name: str | None) -> int:
     """Find the container that the options are about; the only one may be given another name."""
+    return 0 if name is None or len(containers) == 1 else _named(containers, name)
+
+
+def _named(containers: list[dict[str, Any]], name: str | None) -> int:
     names = [str(one.get("name")) for one in containers]
-    if name is None or len(names) == 1:
-        return 0
     if name not in names:
         raise click.BadParameter(
             f"no container '{name}'; there are: {', '.join(names)}", param_hint="--container-name"

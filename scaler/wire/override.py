@@ -20,8 +20,8 @@ def template_override(body: object, job: Job) -> Template | None:
 
     It replaces the job's template and is not merged with it: variables and limits not repeated are gone.
     A missing image, a missing container name, volumes, mounts, probes, registries and executor options are
-    the job's; volumes, mounts and probes in a body are not read, since the service has none there. No body, or an
-    empty one: None, which means the job's own template.
+    the job's; volumes in a body are refused, mounts and probes are not read, since the service has none there.
+    No body, or an empty one: None, which means the job's own template.
 
     Raises:
         ConfigError: the body is no template, or names a secret that the job does not have.
@@ -34,6 +34,11 @@ def template_override(body: object, job: Job) -> Template | None:
     value = without_nulls(body["template"] if prefix else body)
     if value is None or value == {}:
         return None
+    if isinstance(value, dict) and value.get("volumes"):
+        fault = WireFault(
+            path=("volumes",), message="volumes stay the job's; leave them out, or change the job"
+        )
+        raise ConfigError(_message([fault], prefix))
     value = _without_the_jobs(value)
     if odd := list(unusable_in(value)):
         raise ConfigError(_message(odd, prefix))

@@ -60,6 +60,14 @@ def test_variables_are_named_as_az_names_them(daemon: Daemon, run: Run) -> None:
     ]
 
 
+def test_a_container_that_is_named_alone_must_be_there(daemon: Daemon, run: Run) -> None:
+    result = run("job", "start", "orders", "--container-name", "nope")
+    assert (result.exit_code, "no container 'nope'; there are: main" in result.stderr) == (2, True)
+    assert daemon.control.started == []
+    assert run("job", "start", "orders", "--container-name", "main").exit_code == 0
+    assert daemon.control.started == [("orders", None)]
+
+
 def test_a_file_replaces_the_whole_template(daemon: Daemon, run: Run, tmp_path: Path) -> None:
     once = tmp_path / "once.yaml"
     once.write_text("containers:\n- name: main\n  args: [--day, 2026-11-01]\n  resources: {cpu: 1}\n")
@@ -77,6 +85,7 @@ def test_a_file_replaces_the_whole_template(daemon: Daemon, run: Run, tmp_path: 
     [
         ("containers: [", (), "once.yaml:1:"),
         ("- a\n", (), "write one document with 'containers:' at its top"),
+        ("containers: [{name: main}]\nvolumes: [{name: data}]\n", (), "volumes: volumes stay the job's"),
         ("container: []\n", (), "did you mean 'containers'?"),
         ("containers: [{name: main, image: '${NOT_THERE}'}]\n", (), "NOT_THERE"),
         ("containers: []\n", ("--image", "x"), "give no other part beside it"),

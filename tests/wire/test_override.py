@@ -42,6 +42,11 @@ def test_no_body_means_the_jobs_own_template(body: object) -> None:
     assert template_override(body, JOB) is None
 
 
+@pytest.mark.parametrize("none", [None, []])
+def test_a_body_may_say_that_it_has_no_volumes(none: object) -> None:
+    assert template_override({"containers": [{"name": "main"}], "volumes": none}, JOB) is not None
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_body_replaces_and_does_not_merge(wrapped: bool) -> None:
     template = {"containers": [{"name": "x", "image": "other:2", "env": [{"name": "A", "secretRef": "key"}]}]}
@@ -91,6 +96,13 @@ def test_a_missing_image_and_name_are_the_jobs() -> None:
             (
                 "The request body is not valid: "
                 "template: a key holds the character U+DCFF, which no program can be given; remove it."
+            ),
+        ),
+        (
+            {"template": {"containers": [{"name": "main"}], "volumes": [{"name": "data"}]}},
+            (
+                "The request body is not valid: template.volumes: volumes stay the job's; "
+                "leave them out, or change the job."
             ),
         ),
         (
