@@ -18,7 +18,7 @@ import click
 from scaler.cli import render
 from scaler.cli.options import client_options, connect, state_dir, wants_json
 from scaler.docker_address import find_address
-from scaler.errors import ConfigError, DaemonUnreachable, ScalerError
+from scaler.errors import ConfigError, DaemonUnreachable, ScalerError, StoreError
 
 if TYPE_CHECKING:
     import http.client
@@ -148,6 +148,33 @@ def check_state_dir(place: Path) -> Check:
         return Check(name="state directory", state="broken", message=text)
 
 
+def check_records(place: Path) -> Check:
+    """Check the records as `scaler run` would, where no daemon has them open."""
+    from scaler.cli.records import FILE, look_at_records
+
+    name = "records"
+    try:
+        is_whole = look_at_records(place)
+    except StoreError as exc:
+        return Check(name=name, state="broken", message=str(exc))
+    if not (place / FILE).exists():
+        return Check(name=name, state="absent", message="none yet; the daemon makes them")
+    text = (
+        "sound" if is_whole else "sound as far as they were looked at in the time; 'scaler run' looks at all"
+    )
+    return Check(name=name, state="ok", message=f"{place / FILE}: {text}")
+
+
+def _record_checks(health: dict[str, Any] | None, *, running: bool) -> Iterator[Check]:
+    """Check the records, by the daemon that runs, or else their file; not for a health check."""
+    if running:
+        return
+    if health is not None:
+        yield check_promises()
+    elif check_packages().state == "ok":
+        yield check_records(state_dir())
+
+
 def check_daemon(*, needed: bool = False) -> tuple[Check, dict[str, Any] | None]:
     """Check whether a daemon answers, and how it is; gives its health, if it told it."""
     try:
@@ -228,8 +255,8 @@ def doctor(ctx: click.Context, running: bool) -> None:
     """Check what the daemon needs on this machine.
 
     Looks at Python, packages and extras, the Docker engine (found as `docker` finds it), the state
-    directory and the daemon. A daemon that runs compares its records with what its executors hold, and tells what
-    doesn't fit. Exit code 1 if something needed is broken; a daemon that doesn't run is not,
+    directory, the records in it and the daemon. A daemon that runs compares its records with what its executors
+    hold, and tells what doesn't fit. Exit code 1 if something needed is broken; a daemon that doesn't run is not,
     unless with --running.
     """
     daemon, health = check_daemon(needed=running)
@@ -239,7 +266,7 @@ def doctor(ctx: click.Context, running: bool) -> None:
         *check_extras(),
         check_engine(needed=_needs_engine(health)),
         check_state_dir(state_dir()),
-        *([check_promises()] if health is not None and not running else ()),
+        *_record_checks(health, running=running),
         daemon,
     ]
     if wants_json():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from scaler.cli.complete import complete_job
-from scaler.cli.options import connect, state_dir_option
+from scaler.cli.options import connect, state_dir, state_dir_option
 from scaler.errors import DaemonUnreachable
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.3
 """How often it is looked whether anything is left."""
+_ROUNDED = timedelta(seconds=1)
+"""The API tells times in milliseconds, records are finer."""
 
 
 def _moments(timeout_s: int | None) -> Iterator[None]:
@@ -58,9 +61,10 @@ def _drain_jobs(client: Client, names: tuple[str, ...], timeout_s: int | None) -
     return False
 
 
-def _drain_daemon(client: Client, timeout_s: int | None) -> None:
-    """Ask the daemon to drain, and wait until it is gone."""
+def _drain_daemon(client: Client, timeout_s: int | None) -> bool:
+    """Ask the daemon to drain, and wait until it is gone; False if it has left something behind."""
     health, told = client.drain(timeout_s), None
+    begun = health["draining"]["at"]
     try:
         for _ in _moments(None):
             state = health["draining"]
@@ -72,7 +76,29 @@ def _drain_daemon(client: Client, timeout_s: int | None) -> None:
             health = client.health()
     except DaemonUnreachable:
         pass
-    click.echo("the daemon has ended")
+    return _tell_end(_left_of(begun, told))
+
+
+def _left_of(begun: str, told: int | None) -> int:
+    """Count what was there when the drain began and has no recorded end.
+
+    The daemon may have ended between two looks, at its time or by a signal: its records know. Where they cannot be
+    read, what it told last counts.
+    """
+    from scaler.cli.records import left_behind
+
+    left = left_behind(state_dir(), datetime.fromisoformat(begun) + _ROUNDED)
+    return left if left is not None else told or 0
+
+
+def _tell_end(left: int) -> bool:
+    if not left:
+        click.echo("the daemon has ended")
+        return True
+    run, go, them = ("runs", "it goes", "it") if left == 1 else ("run", "they go", "them")
+    text = f"{_count(left)} still {run}; {go} on under the executor, and the next daemon takes {them} over"
+    click.echo(f"Error: the daemon has ended, but {text}", err=True)
+    return False
 
 
 @click.command(epilog="\b\nExamples:\n  scaler drain\n  scaler drain --timeout 600\n  scaler drain orders\n")
@@ -86,7 +112,7 @@ def drain(ctx: click.Context, jobs: tuple[str, ...], timeout: int | None, no_wai
 
     Without JOB the daemon starts nothing more, waits for all that runs, and ends; after the time of --timeout it
     ends all the same, and what is left runs on for the next daemon to take over. With JOB these jobs are suspended
-    and stay so, the daemon goes on; exit code 1 if something of them still runs after the time.
+    and stay so, the daemon goes on. Exit code 1 if something still runs after the time.
     """
     client = connect()
     if jobs:
@@ -97,4 +123,4 @@ def drain(ctx: click.Context, jobs: tuple[str, ...], timeout: int | None, no_wai
         left = client.drain(timeout)["draining"]["unfinished"]
         click.echo(f"the daemon drains: {_count(left)} to wait for")
         return
-    _drain_daemon(client, timeout)
+    ctx.exit(0 if _drain_daemon(client, timeout) else 1)

@@ -148,17 +148,25 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreError(
             f"{path}: its file system has no shared memory; put the state directory on a local disk"
         )
-    version = int(str(_value(connection, "PRAGMA user_version")))
-    migrations = load_migrations()
-    newest = migrations[-1][0]
+    version = check_schema(connection, path)
+    for number, script in load_migrations():
+        if number > version:
+            connection.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> int:
+    """Give the number of the file's schema.
+
+    Raises:
+        StoreError: this release does not know it.
+    """
+    version, newest = int(str(_value(connection, "PRAGMA user_version"))), load_migrations()[-1][0]
     if version > newest:
         raise StoreError(
             f"{path}: schema {version} of a newer release, this one knows up to {newest}; "
             "install the newer release, or use another state directory"
         )
-    for number, script in migrations:
-        if number > version:
-            connection.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+    return version
 
 
 def _value(connection: sqlite3.Connection, sql: str) -> object:
