@@ -38,7 +38,7 @@ def exit_of(found: dict[str, Any], *, unwatched: bool = False) -> ReplicaExit | 
     state = found["State"]
     if state["Status"] not in ENDED:
         return None
-    code, at = int(state["ExitCode"]), _moment(str(state.get("FinishedAt") or ""))
+    code, at = int(state["ExitCode"]), moment(str(state.get("FinishedAt") or ""))
     reason, message = _words(found, code)
     trouble = None if reason == "OOMKilled" else _trouble(state["Status"], code, unwatched=unwatched)
     if trouble is not None:
@@ -79,7 +79,7 @@ def _words(found: dict[str, Any], code: int) -> tuple[str, str]:
     return "Error", message
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
     """Read the engine's time, which has nanoseconds; None for its zero and for what is no time."""
     try:
         found = datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)

@@ -15,7 +15,7 @@ from executors._docker_errors import engine_call
 from executors._docker_rotation import Measure
 from executors._docker_settings import Limits
 from executors._logfile import Lines
-from executors._logparts import compress, compressed
+from executors._logparts import compress, compressed, private
 from scaler.errors import ExecutorUnavailable
 
 _WRITE_BYTES = 1 << 18
@@ -115,7 +115,7 @@ async def note_lost_log(path: Path, why: str) -> None:
 def _leave_note(path: Path, text: str) -> None:
     if compressed(path).exists():
         return
-    with suppress(FileExistsError), path.open("x") as file:
+    with suppress(FileExistsError), open(path, "x", opener=private) as file:
         file.write(text)
 
 
@@ -138,7 +138,7 @@ async def _copy(client: Docker, container: str, partial: Path, limits: Limits, m
 
 def _create(path: Path) -> IO[bytes]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("wb")
+    return open(path, "wb", opener=private)
 
 
 @asynccontextmanager

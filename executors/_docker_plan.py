@@ -130,6 +130,7 @@ def exit_by(verdict: Verdict, plan: Plan, ended: Mapping[str, ReplicaExit]) -> R
             at=at,
             usage=_usage(ended),
             image_digest=mains[0].image_digest if mains else None,
+            restarted_at=_restarted_at(ended),
         )
     own = ended.get(verdict.container, ReplicaExit(code=None, reason="Lost"))
     code = None if verdict.reason and own.code == 0 else own.code  # it did not succeed, whatever it left with
@@ -142,7 +143,13 @@ def exit_by(verdict: Verdict, plan: Plan, ended: Mapping[str, ReplicaExit]) -> R
         fault=Fault.APP if verdict.reason else own.fault,
         usage=_usage(ended),
         image_digest=own.image_digest,
+        restarted_at=_restarted_at(ended),
     )
+
+
+def _restarted_at(ended: Mapping[str, ReplicaExit]) -> datetime | None:
+    """Tell when somebody started one of the containers anew, last."""
+    return max((one.restarted_at for one in ended.values() if one.restarted_at is not None), default=None)
 
 
 def _usage(ended: Mapping[str, ReplicaExit]) -> Usage:

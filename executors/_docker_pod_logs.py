@@ -16,7 +16,7 @@ from executors._docker_members import Members
 from executors._docker_rotation import Measure, whole_below
 from executors._docker_settings import Limits
 from executors._docker_watch import inspect
-from executors._logparts import compress, is_there
+from executors._logparts import compress, is_there, private
 from scaler.errors import ExecutorUnavailable
 
 _LOOK_S = 0.5
@@ -155,7 +155,7 @@ async def _copy(client: Docker, members: Members, partial: Path, limits: Limits)
 
 def _create(path: Path) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("w", encoding="utf-8", errors="replace")
+    return open(path, "w", encoding="utf-8", errors="replace", opener=private)
 
 
 def _write(file: IO[str], lines: list[str]) -> None:

@@ -20,7 +20,7 @@ from aiodocker import Docker, DockerError
 from aiodocker.containers import DockerContainer
 
 from executors._docker_errors import engine_call
-from executors._docker_exit import ENDED, ended_by_a_stranger, exit_of, vanished
+from executors._docker_exit import ENDED, ended_by_a_stranger, exit_of, moment, vanished
 from executors._docker_settings import Limits
 from executors._docker_usage import UsageSampler
 from executors._labels import owner_filter
@@ -50,6 +50,10 @@ class Watcher:
         self._down_since: datetime | None = None
         self._told: dict[str, ReplicaExit] = {}
         self._held: set[str] = set()
+        self._began: dict[
+            str, datetime
+        ] = {}  # when the engine had started each container when we looked first
+        self._restarted: dict[str, datetime] = {}
         self._stopping: set[str] = set()
         self._runner: asyncio.Task[None] | None = None
 
@@ -94,6 +98,8 @@ class Watcher:
             self._seen_alive.pop(container, None)
             self._held.discard(container)
             self._stopping.discard(container)
+            self._began.pop(container, None)
+            self._restarted.pop(container, None)
 
     def watch(self, runner: asyncio.Task[None]) -> None:
         """Tell which task runs `run`, so that waits end when it does."""
@@ -189,12 +195,28 @@ class Watcher:
         if found is None:
             ended: ReplicaExit | None = vanished(was_seen=seen is not None)
         else:
+            self._note_restart(container, found)
             was_watched = container in self._stopping or (seen is not None and seen == self._outages)
             ended = exit_of(found, unwatched=not was_watched)
         if ended is None:
             self._seen_alive[container] = self._outages
         elif not ended_by_a_stranger(ended) or self._has_waited(container):
             self._resolve(container, ended)
+
+    def _note_restart(self, container: str, found: dict[str, Any]) -> None:
+        """Notice that somebody started a container anew: we start each once only, and no engine does by itself."""
+        began = moment(str(found["State"].get("StartedAt") or ""))
+        known = self._restarted.get(container) or self._began.get(container)
+        if began is None or began == known:
+            return
+        if known is None:
+            self._began[container] = began
+            return
+        self._restarted[container] = began
+        self._held.discard(container)  # the end that we waited over was not its last
+        _log.warning(
+            "docker.restarted_from_outside", container=container, consequence="its work began more than once"
+        )
 
     def _has_waited(self, container: str) -> bool:
         """Whether an end that nobody here asked for was looked at again after a while.
@@ -209,7 +231,8 @@ class Watcher:
         return False
 
     def _resolve(self, container: str, ended: ReplicaExit) -> None:
-        ended = replace(ended, usage=self.usage.end(container))
+        usage = self.usage.end(container)
+        ended = replace(ended, usage=usage, restarted_at=self._restarted.get(container))
         self._told[container] = ended
         future = self._waits.pop(container, None)
         if future is not None and not future.done():

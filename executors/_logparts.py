@@ -19,10 +19,16 @@ from typing import IO, cast
 PIECE_BYTES = 1 << 16
 PLAIN_BYTES = 4096
 """A log of one block of the disk is left as it is: compressing it would save nothing."""
+NO_LOG = "no log of it is kept here; history.logBytes of the settings may have had it dropped"
 
 _LEVEL = 3
 _COUNT = re.compile(rb"\[scaler: ([0-9]{1,15}) bytes of this log were cut\]\n")
 _COUNT_MOST = 64
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file of a log, as `opener` of `open`: others on the host may not read a new one."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o640)
 
 
 def cut_line(size: int) -> str:
@@ -203,7 +209,8 @@ def _write(parts: list[Part], target: Path, head: bytes) -> None:
     """Write all parts into one file, which bears its name only once it is whole."""
     partial, position = target.with_name(f"{target.name}.part"), 0
     try:
-        with partial.open("wb") as raw:
+        partial.unlink(missing_ok=True)  # of a process that died over it, perhaps with other rights
+        with open(partial, "wb", opener=private) as raw:
             with gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as file:
                 file.write(head)
                 for part in parts:

@@ -35,7 +35,7 @@ from executors._docker_watch import Watcher, open_watcher
 from executors._labels import replica_of
 from executors._limiter import Aimd, Limiter
 from executors._logfile import read_log
-from executors._logparts import is_there
+from executors._logparts import NO_LOG, is_there
 from scaler.errors import ConfigError, ExecutorUnavailable, LaunchError, NotFound
 from scaler.model.replica import Health, OwnedReplica, ReplicaExit, ReplicaHandle, ReplicaSpec
 from scaler.ports.executor import Executor, ExecutorContext, ExecutorType
@@ -183,9 +183,7 @@ class DockerExecutor:
                 if exc.status != 404:
                     raise ExecutorUnavailable(f"docker: log of {replica_id}: {exc.message}") from exc
         if not is_there(path):
-            raise NotFound(
-                f"replica {replica_id}: no log: the engine has no such container, nor was one kept"
-            )
+            raise NotFound(f"replica {replica_id}: {NO_LOG}, and the engine has no such container")
         async for line in read_log(path, tail=tail, follow=False, ended=lambda: True):
             yield line
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from executors._logfile import read_log
-from executors._logparts import compress, is_there
+from executors._logparts import NO_LOG, compress, is_there
 from executors._process_check import check, notes
 from executors._process_records import Records
 from executors._process_words import exit_of, lost, start_error
@@ -270,7 +270,7 @@ class ProcessExecutor:
         path = self._log_path(replica_id)
         records = self._records(replica_id)
         if not is_name or not (is_there(path) or records.folder.exists()):
-            raise NotFound(f"replica {replica_id}: no log of it is kept here")
+            raise NotFound(f"replica {replica_id}: {NO_LOG}")
         async for line in read_log(path, tail=tail, follow=follow, ended=lambda: not records.is_alive()):
             yield line
 

@@ -64,7 +64,9 @@ def _pattern(text: str, *, ignore_case: bool) -> Fits:
     try:
         compiled = re2.compile(text, options=options)
     except re2.error as exc:
-        message = f"search is '{text}', which is no pattern of RE2: {exc}"
+        told = exc.args[0] if exc.args else "it cannot be read"  # RE2 tells it as bytes
+        why = told.decode(errors="replace") if isinstance(told, bytes) else str(told)
+        message = f"search is '{text}', which is no pattern of RE2: {why}"
         raise ApiError(400, "InvalidParameter", message, target="search") from exc
     return lambda line: compiled.search(line) is not None
 

@@ -11,6 +11,9 @@ from scaler.model.pod import Probe, Volume, VolumeMount
 from scaler.model.secret import Secret
 
 _STORAGE_BY_CPU = ((0.25, 1), (0.5, 2), (1.0, 4))  # cores, GiB
+PARALLELISM_MAX = 1000
+COMPLETIONS_MAX = 10_000
+"""More of one execution no job file may ask for: each replica is a record, held in memory while it runs."""
 
 
 class Combine(StrEnum):

@@ -65,6 +65,8 @@ class ReplicaExit:
             by code and reason.
         usage: what it used.
         image_digest: the image that it truly ran, `sha256:…`; None where there is none or it is not known.
+        restarted_at: when somebody else started it anew, last, so that its work began more than once; None if
+            nobody did, or nobody saw it.
     """
 
     code: int | None
@@ -75,6 +77,7 @@ class ReplicaExit:
     fault: Fault | None = None
     usage: Usage = Usage()
     image_digest: str | None = None
+    restarted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

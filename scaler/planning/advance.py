@@ -8,9 +8,10 @@ their own; the outcome, once certain, never changes, and becomes the status when
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
 from scaler.model.execution import ExecutionState, ExecutionStatus, Verdict
 from scaler.model.replica import Fault, Replica, ReplicaExit, ReplicaHandle, ReplicaStatus
@@ -235,7 +236,7 @@ def _fill(
     execution = state.execution
     want_live = min(execution.parallelism, execution.replica_completion_count - _succeeded(state))
     missing = max(0, want_live - len(state.live))
-    added = tuple(_next_of_slot(state, slot, now, new_replica_id) for slot in _free_slots(state)[:missing])
+    added = tuple(_next_of_slot(state, slot, now, new_replica_id) for slot in _free_slots(state, missing))
     starts = added
     if isinstance(event, Begun):
         starts = tuple(r for r in state.replicas if r.status is ReplicaStatus.PENDING) + added
@@ -245,10 +246,11 @@ def _fill(
     return Step(state=replace(state, replicas=state.replicas + added), actions=actions)
 
 
-def _free_slots(state: ExecutionState) -> list[int]:
-    """List the completions that nothing has reached or works on, by number."""
+def _free_slots(state: ExecutionState, most: int) -> Iterator[int]:
+    """Give the first completions that nothing has reached or works on, by number; none is looked for in vain."""
     done = {r.ordinal for r in state.replicas if r.status is ReplicaStatus.SUCCEEDED or not r.is_final}
-    return [slot for slot in range(state.execution.replica_completion_count) if slot not in done]
+    free = (slot for slot in range(state.execution.replica_completion_count) if slot not in done)
+    return islice(free, most)
 
 
 def _next_of_slot(

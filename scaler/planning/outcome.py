@@ -6,7 +6,7 @@ What nobody knows is `Unknown`: it never passes for a success, and is not held a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from scaler.model.replica import Fault, ReplicaExit, ReplicaStatus
@@ -31,6 +31,14 @@ def outcome_of(how: ReplicaExit, *, overran: timedelta | None, is_ending: bool) 
             code it left with.
         is_ending: the outcome of its execution was certain before, so that it was stopped, or had no more say.
     """
+    judged = _judged(how, overran=overran, is_ending=is_ending)
+    if how.restarted_at is None:
+        return judged
+    told = f"was restarted from outside at {how.restarted_at:%Y-%m-%dT%H:%M:%SZ}, so its work began more than once"
+    return replace(judged, message=f"{judged.message}; {told}" if judged.message else told)
+
+
+def _judged(how: ReplicaExit, *, overran: timedelta | None, is_ending: bool) -> Outcome:
     if overran is not None:
         text = f"ran longer than {overran.total_seconds():g} s and was stopped"
         return Outcome(status=ReplicaStatus.FAILED, reason="ReplicaTimeout", message=text, fault=Fault.APP)

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from scaler.errors import ConfigError
-from scaler.model.job import EventTrigger, Job, Strategy, StrategyName
+from scaler.model.job import COMPLETIONS_MAX, PARALLELISM_MAX, EventTrigger, Job, Strategy, StrategyName
 
 AS_WRITTEN = "as written"
 
@@ -141,8 +141,8 @@ _KEYS: dict[str, tuple[Callable[[str, str], Any], Callable[[Job, Any], Job]]] = 
     "refill": (_refill, _trigger(refill=_same)),
     "replicaTimeout": (_whole(1, 31_536_000), _job("replica_timeout", _seconds)),
     "replicaRetryLimit": (_whole(0, 1000), _job("replica_retry_limit", _same)),
-    "parallelism": (_whole(1, 1000), _job("parallelism", _same)),
-    "replicaCompletionCount": (_whole(1, 1000), _job("replica_completion_count", _same)),
+    "parallelism": (_whole(1, PARALLELISM_MAX), _job("parallelism", _same)),
+    "replicaCompletionCount": (_whole(1, COMPLETIONS_MAX), _job("replica_completion_count", _same)),
     "cpu": (_number, _resources("cpu", _same)),
     "memory": (_number, _resources("memory_bytes", lambda gib: int(gib * (1 << 30)))),
 }

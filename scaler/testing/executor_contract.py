@@ -232,7 +232,10 @@ class ExecutorContract:
         assert (await soon(executor.wait(handle))).code == 9
 
     async def test_stop_by_term_is_told_as_a_signal(self, executor: Executor) -> None:
-        handle = await soon(executor.launch(self.spec(["sleep", "60"])))
+        spec = self.spec(["sh", "-c", "echo ready; exec sleep 60"])
+        handle = await soon(executor.launch(spec))
+        # Before it begins, the first process of a container may hear no TERM.
+        await self.until_logged(executor, spec, handle, "ready")
         began = time.monotonic()
         await soon(executor.stop(handle, GRACE))
         ended = await soon(executor.wait(handle))

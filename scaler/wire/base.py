@@ -156,10 +156,11 @@ def bounded(least: int, most: int | None = None) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def whole_schema(least: int) -> WithJsonSchema:
+def whole_schema(least: int, most: int | None = None) -> WithJsonSchema:
     """Give the schema of such a number, or of a variable in its place."""
     text = {"type": "string", "pattern": rf"^[0-9]+$|{_VARIABLE}"}
-    return WithJsonSchema({"anyOf": [{"type": "integer", "minimum": least}, text]})
+    upper = {} if most is None else {"maximum": most}
+    return WithJsonSchema({"anyOf": [{"type": "integer", "minimum": least, **upper}, text]})
 
 
 def _text_schema(pattern: str) -> WithJsonSchema:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from pydantic import Field
 
-from scaler.model.job import AuthRef, ScaleRule
-from scaler.wire.base import Count, Positive, Seconds, Text, WireModel, Word
+from scaler.model.job import COMPLETIONS_MAX, PARALLELISM_MAX, AuthRef, ScaleRule
+from scaler.wire.base import Count, Positive, Seconds, Text, WireModel, Word, bounded, whole_schema
+
+Parallelism = Annotated[int, bounded(1, PARALLELISM_MAX), whole_schema(1, PARALLELISM_MAX)]
+"""Replicas at once, of one execution."""
+Completions = Annotated[int, bounded(1, COMPLETIONS_MAX), whole_schema(1, COMPLETIONS_MAX)]
+"""Replicas that must succeed, of one execution."""
 
 
 class ManualWire(WireModel):
     """How many replicas an execution has."""
 
-    parallelism: Positive = 1
-    """Replicas of one execution that may run at once."""
-    replica_completion_count: Positive = 1
-    """Replicas that must succeed for the execution to succeed."""
+    parallelism: Parallelism = 1
+    """Replicas of one execution that may run at once; 1,000 at most."""
+    replica_completion_count: Completions = 1
+    """Replicas that must succeed for the execution to succeed; 10,000 at most."""
 
 
 class ScheduleWire(ManualWire):

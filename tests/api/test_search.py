@@ -66,6 +66,12 @@ async def test_a_search_that_cannot_be_read_is_refused(
         assert (response.status, error["code"], error["target"]) == (400, "InvalidParameter", target)
 
 
+async def test_a_wrong_pattern_is_told_in_words(client: aiohttp.ClientSession) -> None:
+    async with client.get(f"{LOG}?search=a[&regex=true") as response:
+        message = (await response.json())["error"]["message"]
+    assert message == "search is 'a[', which is no pattern of RE2: missing ]: ["
+
+
 async def test_a_pattern_that_would_stall_a_backtracking_matcher_is_no_trouble(
     client: aiohttp.ClientSession, control: FakeControl
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from executors._docker_settings import Limits
-from executors.docker import open_docker
+from executors.docker import DockerExecutor, open_docker
 from scaler.errors import ExecutorUnavailable
 from scaler.model.job import DockerOptions
 from scaler.model.replica import Fault, ReplicaHandle, ReplicaSpec
@@ -117,6 +117,39 @@ async def test_a_removal_by_somebody_else_ends_the_wait(executor: Executor, work
         await soon(executor.remove(handle))
     assert waiting.result().code in (137, None)
     assert (waiting.result().reason, waiting.result().fault) == ("RemovedFromOutside", Fault.INFRA)
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.05)
+
+
+async def test_a_restart_by_somebody_else_is_told_at_the_end(
+    context: ExecutorContext, docker_engine: Engine, worker_image: str
+) -> None:
+    async with open_docker({"host": docker_engine.url}, context, limits=QUICK) as executor:
+        assert isinstance(executor, DockerExecutor)
+        watcher = executor._watcher
+        wanted = spec(worker_image, "echo began; exec sleep 600")
+        handle = await soon(executor.launch(wanted))
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(soon(executor.wait(handle)))
+            await _until(lambda: handle.token in watcher._began)
+            with docker_engine.client() as client:
+                await asyncio.to_thread(client.containers.get(handle.token).restart, timeout=0)
+            await _until(lambda: handle.token in watcher._restarted)
+            assert not waiting.done()
+            await soon(executor.stop(handle, timedelta(0)))
+        lines = await lines_of(executor.logs(wanted.replica_id, handle, tail=None, follow=False))
+        again = await soon(executor.wait(handle))
+        await sweep(executor)
+    ended = waiting.result()
+    assert lines == ["began", "began"]
+    assert ended.restarted_at is not None
+    assert ended.at is not None
+    assert ended.restarted_at <= ended.at
+    assert again == ended
 
 
 async def test_a_kill_is_told_as_such_if_we_looked_on_and_as_not_known_whose_if_nobody_did(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
-from executors._docker_logs import _compress, note_lost_log
+from executors._docker_logs import _compress, _create, note_lost_log
+from executors._docker_pod_logs import _create as _create_merged
 from executors._docker_rotation import Measure, whole_below
 from executors._logfile import read_log
 from executors._logparts import compress, compressed, cut_line
@@ -132,6 +134,23 @@ async def test_a_reader_goes_on_when_the_log_is_compressed_under_its_hands(tmp_p
             lines.append(line)
             await asyncio.sleep(0)
     assert lines == ["a"] * 3000 + ["b"] * 3000
+
+
+async def test_no_kept_log_can_be_read_by_everybody(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        path = tmp_path / "r.log"
+        await note_lost_log(path, "why")
+        _create(tmp_path / "of-one.log").close()
+        _create_merged(tmp_path / "of-several.log").close()
+        long = tmp_path / "long.log"
+        long.write_bytes(b"x" * 5000)
+        compressed(long).with_name("long.log.gz.part").touch(0o666)
+        compress(long)
+    finally:
+        os.umask(before)
+    modes = {one.name: oct(one.stat().st_mode & 0o777) for one in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("r.log", "of-one.log", "of-several.log", "long.log.gz"), "0o640")
 
 
 def test_a_log_that_cannot_be_compressed_is_kept_as_it_was(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from executors._logfile import read_log
 from executors._process_shim import Log
 from executors.process import open_executor
+from scaler.errors import NotFound
 from scaler.ports.executor import ExecutorContext
 from scaler.testing.executor_contract import lines_of, soon
 from tests.executors.test_process import make_spec, python
@@ -121,3 +122,9 @@ async def test_a_follower_sees_what_is_written_over_many_turns(tmp_path: Path) -
         cut = CUT.fullmatch(line)
         told += int(cut[1]) if cut else len(line) + 1
     assert told == sum(len(f"{number}\n") for number in range(3000))
+
+
+async def test_of_a_log_that_is_gone_is_said_what_may_have_dropped_it(context: ExecutorContext) -> None:
+    async with open_executor({}, context) as executor:
+        with pytest.raises(NotFound, match=r"replica r-1: no log of it is kept here; history\.logBytes"):
+            await anext(aiter(executor.logs("r-1", None, tail=None, follow=False)))

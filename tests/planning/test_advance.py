@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -332,3 +333,17 @@ def test_every_execution_ends(parallelism: int, completions: int, retries: int, 
     assert life.state.execution.is_final
     succeeded = sum(r.status is ReplicaStatus.SUCCEEDED for r in life.state.replicas)
     assert (life.status is ExecutionStatus.SUCCEEDED) == (succeeded >= completions)
+
+
+def test_a_record_of_any_number_of_completions_takes_no_more_memory_than_its_replicas() -> None:
+    """Records outlive bounds of job files: a list of all slots would take 200 MB here."""
+    life = Life(execution_state(parallelism=2, completions=5_000_000)).begin()
+    life.launched(0).launched(1)
+    tracemalloc.start()
+    try:
+        life.exited(0, index=0, reason="Completed")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [r.ordinal for r in life.state.replicas] == [0, 1, 2]
+    assert peak < 1 << 20

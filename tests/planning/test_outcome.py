@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -63,6 +64,20 @@ def test_what_ends_after_the_outcome_is_certain_was_stopped_unless_it_succeeded(
 def test_a_stop_that_left_no_word_says_that_it_was_one() -> None:
     judged = outcome_of(ReplicaExit(code=143, reason="Signaled"), overran=None, is_ending=True)
     assert judged.message == "stopped with its execution"
+
+
+@pytest.mark.parametrize("code", [0, 3, None])
+@pytest.mark.parametrize("overran", [None, LIMIT])
+@pytest.mark.parametrize("is_ending", [False, True])
+def test_a_restart_from_outside_is_told_with_every_end_and_changes_nothing_else(
+    code: int | None, overran: timedelta | None, *, is_ending: bool
+) -> None:
+    plain = ReplicaExit(code=code, reason="Error")
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    before = outcome_of(plain, overran=overran, is_ending=is_ending)
+    told = outcome_of(replace(plain, restarted_at=at), overran=overran, is_ending=is_ending)
+    note = "was restarted from outside at 2026-03-01T12:00:00Z, so its work began more than once"
+    assert told == replace(before, message=f"{before.message}; {note}" if before.message else note)
 
 
 @pytest.mark.parametrize(
