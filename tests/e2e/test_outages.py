@@ -84,7 +84,7 @@ async def test_an_engine_that_restarts_in_the_middle_of_a_flood_loses_nothing(
         await daemon.start()
         await daemon.until(lambda: ended(daemon, work) >= 4, what="the flood runs", timeout_s=60)
         await asyncio.to_thread(spare_engine.restart, kill=kill)
-        account = await settled(daemon, work, spare_engine, timeout_s=120)
+        account = await settled(daemon, work, spare_engine, timeout_s=120, executions=20)
         health = await daemon.ask(lambda client: client.health())
 
     assert_nothing_lost(account, work)
