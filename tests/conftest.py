@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.infra import engine, host, images
 from tests.infra.azurite import Azurite, start_azurite
@@ -88,6 +90,17 @@ def _services_up_again() -> Iterator[None]:
     """After each test, start what it stopped and left so."""
     yield
     host.revive()
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """After each test, undo what a command that ran in this process has set up: it would silence later tests."""
+    loggers, config = [logging.getLogger(), logging.getLogger("asyncio")], structlog.get_config()
+    handlers = [logger.handlers[:] for logger in loggers]
+    yield
+    structlog.configure(**config)
+    for logger, before in zip(loggers, handlers, strict=True):
+        logger.handlers[:] = before
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ class View:
         self._lines: dict[str, str] = {}
         self._drawn = 0
         self._told: dict[str, tuple[str, float]] = {}
+        self._untold: dict[str, tuple[str, float]] = {}
 
     def show(self, notes: Notes) -> None:
         """Show the latest sample of one job."""
@@ -37,14 +38,25 @@ class View:
             self._draw()
             return
         before, when = self._told.get(notes.job, ("", float("-inf")))
-        if text != before and at_s - when >= LINE_EVERY_S:
-            self._told[notes.job] = (text, at_s)
-            self._stream.write(f"{at_s:5.0f} s  {text}\n")
-            self._stream.flush()
+        self._untold.pop(notes.job, None)
+        if text == before:
+            return
+        if at_s - when < LINE_EVERY_S:
+            self._untold[notes.job] = (text, at_s)
+            return
+        self._tell(notes.job, text, at_s)
 
     def close(self) -> None:
-        """Leave the lines as they are."""
+        """Leave the lines as they are, and tell how it ended what was not told in time."""
         self._drawn = 0
+        for job, (text, at_s) in self._untold.items():
+            self._tell(job, text, at_s)
+        self._untold.clear()
+
+    def _tell(self, job: str, text: str, at_s: float) -> None:
+        self._told[job] = (text, at_s)
+        self._stream.write(f"{at_s:5.0f} s  {text}\n")
+        self._stream.flush()
 
     def _text(self, notes: Notes) -> str:
         last, of = notes.samples[-1], self._plan.count - self._plan.poisoned

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from click.testing import Result
 
 from scaler.cli import reach
@@ -31,17 +29,6 @@ from tests.scalers.azure_rules import ScriptedServer, silent_server
 
 CANARY = "canarycanarycanary"
 PLACE = {"host": "127.0.0.1"}
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """The command sets logging up for its own process; here it must not outlive the test."""
-    loggers, config = [logging.getLogger(), logging.getLogger("asyncio")], structlog.get_config()
-    handlers = [logger.handlers[:] for logger in loggers]
-    yield
-    structlog.configure(**config)
-    for logger, before in zip(loggers, handlers, strict=True):
-        logger.handlers[:] = before
 
 
 @pytest.fixture

@@ -66,3 +66,12 @@ def test_a_run_without_a_look_shows_nothing() -> None:
     stream = io.StringIO()
     View(PLAN, stream).show(Notes(job="orders", kind="rabbitmq", max_executions=4))
     assert stream.getvalue() == ""
+
+
+def test_without_a_terminal_the_end_is_told_even_within_a_second() -> None:
+    stream = io.StringIO()
+    view = View(PLAN, stream)
+    view.show(looked("orders", 1.0, 5, 3))
+    view.show(looked("orders", 1.4, 8, 0))
+    view.close()
+    assert stream.getvalue().splitlines()[-1].split() == "1 s orders queue 0 | running ?/4 | done 8/8".split()
