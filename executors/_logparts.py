@@ -108,11 +108,18 @@ def open_compressed(path: Path) -> Part:
 
 
 def open_part(path: Path) -> Part | None:
-    """Open the file that is written now, if there is one."""
+    """Open the file that is written now, if there is one with anything in it.
+
+    A new one that is empty is about to say how many bytes came before it, and must not be read without that.
+    """
     try:
-        return _part(path.open("rb"), Part)
+        file = path.open("rb")
     except FileNotFoundError:
         return None
+    if not os.fstat(file.fileno()).st_size:
+        file.close()
+        return None
+    return _part(file, Part)
 
 
 def _open_plain(path: Path) -> list[Part]:

@@ -128,3 +128,22 @@ async def test_of_a_log_that_is_gone_is_said_what_may_have_dropped_it(context: E
     async with open_executor({}, context) as executor:
         with pytest.raises(NotFound, match=r"replica r-1: no log of it is kept here; history\.logBytes"):
             await anext(aiter(executor.logs("r-1", None, tail=None, follow=False)))
+
+
+async def test_a_follower_reads_no_new_file_before_it_says_what_came_before(tmp_path: Path) -> None:
+    """Between its creation and its first line a reader may look; the line is a count, not a line of the log."""
+    path, done = tmp_path / "r.log", asyncio.Event()
+    path.write_bytes(b"one\n")
+
+    async def write() -> None:
+        await asyncio.sleep(0.5)
+        path.rename(path.with_name("r.log.1"))
+        path.touch()
+        await asyncio.sleep(0.7)
+        path.write_bytes(b"[scaler: 4 bytes of this log were cut]\ntwo\n")
+        done.set()
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(write())
+        lines = [line async for line in read_log(path, tail=None, follow=True, ended=done.is_set)]
+    assert lines == ["one", "two"]
