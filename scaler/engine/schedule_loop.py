@@ -23,7 +23,7 @@ from scaler.model.decision import Bound, Decision, Occasion, Reason, bare_decisi
 from scaler.model.execution import ExecutionState
 from scaler.model.job import Job, Overlap, ScheduleTrigger
 from scaler.planning import firing
-from scaler.planning.firing import Fired, FireInputs, Turn
+from scaler.planning.firing import Fired, FireInputs, Turn, fire, turn
 from scaler.planning.schedule import due_between, next_due
 from scaler.ports.store import Store
 from scaler.ports.trace import Recorder, Unrecorded
@@ -150,40 +150,44 @@ class ScheduleLoop:
             at=now,
             live=live,
         )
-        what = firing.turn(self._trigger.overlap, live=live)
+        fired = fire(inputs)
         text = f"due {_moment(due)}, {live} live, overlap: {self._trigger.overlap}"
-        if what is Turn.START:
+        if fired.launch:
             return await self._start(inputs, text)
+        what = turn(self._trigger.overlap, live=live)
         if what is Turn.SKIP:
-            decision_id = await self._note(Reason.OVERLAP, f"skipped: {text}", now)
-            self._record(inputs, Reason.OVERLAP, decision_id)
+            await self._conclude(inputs, fired, f"skipped: {text}")
             return True
-        if self._blocked != (due, Reason.OVERLAP):
-            self._blocked = (due, Reason.OVERLAP)
-            decision_id = await self._note(Reason.OVERLAP, f"waits for the end of what runs: {text}", now)
-            self._record(inputs, Reason.OVERLAP, decision_id)
+        if self._blocked != (due, fired.reason):
+            self._blocked = (due, fired.reason)
+            await self._conclude(inputs, fired, f"waits for the end of what runs: {text}")
         if what is Turn.REPLACE:
             await self._ports.stop_all(self.job.name, f"replaced by the execution due {_moment(due)}")
         return False
 
-    def _record(self, inputs: FireInputs, reason: Reason, decision_id: int, *, launch: int = 0) -> None:
-        self._ports.recorder.fired(inputs, Fired(launch=launch, reason=reason), decision_id=decision_id)
-
     async def _start(self, inputs: FireInputs, text: str) -> bool:
         """Start the execution of a due time, or let it wait for room; True once it has begun."""
-        due, now = inputs.due, inputs.at
+        due = inputs.due
         with self._ports.ask(self.job, 1) as room:
-            if room.cut is None:
-                decision_id = await self._note(Reason.LAUNCHED, f"started: {text}", now, launch=1)
-                self._record(inputs, Reason.LAUNCHED, decision_id, launch=1)
+            inputs = replace(inputs, cut=room.cut)
+            fired = fire(inputs)
+            if fired.launch:
+                decision_id = await self._conclude(inputs, fired, f"started: {text}")
                 await self._ports.fire(self.job, due, decision_id, room)
                 return True
-            if self._blocked != (due, room.cut.reason):
-                self._blocked = (due, room.cut.reason)
+            if room.cut is not None and self._blocked != (due, fired.reason):
+                self._blocked = (due, fired.reason)
                 message = f"waits for room: {room.cut.message}; due {_moment(due)}"
-                decision_id = await self._note(room.cut.reason, message, now, bound=room.cut.bound)
-                self._record(replace(inputs, cut=room.cut), room.cut.reason, decision_id)
+                await self._conclude(inputs, fired, message, bound=room.cut.bound)
         return False
+
+    async def _conclude(
+        self, inputs: FireInputs, fired: Fired, message: str, *, bound: Bound = Bound.NONE
+    ) -> int:
+        """Note what was decided on a due time, and hand it to the recorder; gives the decision's id."""
+        decision_id = await self._note(fired.reason, message, inputs.at, launch=fired.launch, bound=bound)
+        self._ports.recorder.fired(inputs, fired, decision_id=decision_id)
+        return decision_id
 
     async def _note(
         self, reason: Reason, message: str, now: datetime, *, launch: int = 0, bound: Bound = Bound.NONE

@@ -131,14 +131,16 @@ class Fired:
     reason: Reason
 
 
-def fire(inputs: FireInputs) -> Fired | None:
-    """Decide on a due time; None while it is put off, or if it is none of the schedule's."""
+def is_due(inputs: FireInputs) -> bool:
+    """Whether a due time is one of the schedule's, and is no longer put off."""
     due, trigger = inputs.due, inputs.trigger
-    if due not in due_between(trigger, due - timedelta(minutes=1), due):
-        return None
-    if inputs.at < due + delay(trigger, inputs.job, due):
-        return None
-    if turn(trigger.overlap, live=inputs.live) is not Turn.START:
+    is_ours = due in due_between(trigger, due - timedelta(minutes=1), due)
+    return is_ours and inputs.at >= due + delay(trigger, inputs.job, due)
+
+
+def fire(inputs: FireInputs) -> Fired:
+    """Decide on a due time that is no longer put off."""
+    if turn(inputs.trigger.overlap, live=inputs.live) is not Turn.START:
         return Fired(launch=0, reason=Reason.OVERLAP)
     if inputs.cut is not None:
         return Fired(launch=0, reason=inputs.cut.reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaler.planning.decide import decide
-from scaler.planning.firing import Fired, fire
+from scaler.planning.firing import Fired, fire, is_due
 from scaler.trace.lines import Decided, Due, Outcome
 from scaler.trace.read import Trace
 
@@ -68,7 +68,8 @@ def _compare(place: str, entry: Decided | Due) -> Difference | None:
     before: Outcome | Fired = entry.outcome
     after: Outcome | Fired | None
     if isinstance(entry, Due):
-        after, said = fire(entry.inputs), f"due {entry.inputs.due.isoformat()}, {entry.inputs.live} live"
+        after = fire(entry.inputs) if is_due(entry.inputs) else None
+        said = f"due {entry.inputs.due.isoformat()}, {entry.inputs.live} live"
     else:
         after = Outcome.of(decide(entry.inputs))
         said = after.formula
