@@ -5,42 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise, product
-from typing import Any
 
 import pytest
 
 from scaler.model.decision import Reason
-from scaler.model.job import CatchUp, Container, Job, Overlap, ScheduleTrigger, Template
-from scaler.model.replica import ReplicaSpec
+from scaler.model.job import CatchUp, Overlap, ScheduleTrigger
 from scaler.planning.firing import still_waiting
-from scaler.testing.mock_executor import MockExecutor
+from tests.engine.schedule_kit import MINUTE, START, scheduled_job, world_of
 from tests.engine.world import World, in_virtual_time
 
-START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)  # where the clock of a world begins
-MINUTE = 60.0
 WINDOWS_MIN = (1, 22, 120)
-
-
-def _job(name: str = "tidy", cron: str = "*/10 * * * *", **schedule: Any) -> Job:
-    return Job(
-        name=name,
-        trigger=ScheduleTrigger(cron=cron, **schedule),
-        template=Template(container=Container(name="main", image="x")),
-        executor="mock",
-        replica_timeout=timedelta(hours=5),
-    )
-
-
-def _world(works_s: float = 1.0) -> World:
-    async def work(_spec: ReplicaSpec) -> int:
-        await asyncio.sleep(works_s)
-        return 0
-
-    world = World()
-    world.executor = MockExecutor(work, start_delay_s=0.3)
-    return world
 
 
 async def _due(world: World, job: str = "tidy") -> list[int]:
@@ -80,10 +56,10 @@ def _wanted(down_min: float, catch_up: CatchUp, window: int, overlap: Overlap) -
 @pytest.mark.parametrize("down_min", [0.5, 5.5, 30, 152])
 def test_downtime_is_made_up_for_by_policy_window_and_overlap(down_min: float) -> None:
     async def story() -> None:
-        world = _world()
+        world = world_of()
         table = list(_combinations())
         jobs = [
-            _job(name, catch_up=catch_up, catch_up_window=timedelta(minutes=window), overlap=overlap)
+            scheduled_job(name, catch_up=catch_up, catch_up_window=timedelta(minutes=window), overlap=overlap)
             for name, catch_up, window, overlap in table
         ]
         async with world.engine(*jobs):
@@ -112,8 +88,10 @@ def test_downtime_is_made_up_for_by_policy_window_and_overlap(down_min: float) -
 )
 def test_a_clock_that_is_set_an_hour_forth_is_like_downtime(catch_up: CatchUp, due: list[int]) -> None:
     async def story() -> None:
-        world = _world()
-        job = _job(cron="* * * * *", catch_up=catch_up, catch_up_window=timedelta(minutes=30, seconds=40))
+        world = world_of()
+        job = scheduled_job(
+            cron="* * * * *", catch_up=catch_up, catch_up_window=timedelta(minutes=30, seconds=40)
+        )
         async with world.engine(job):
             await asyncio.sleep(5 * MINUTE + 1)
             world.leap += timedelta(hours=1)
@@ -127,8 +105,8 @@ def test_a_clock_that_is_set_an_hour_forth_is_like_downtime(catch_up: CatchUp, d
 
 def test_a_clock_that_is_set_an_hour_back_starts_nothing_twice_and_no_storm() -> None:
     async def story() -> None:
-        world = _world()
-        async with world.engine(_job(cron="* * * * *")) as engine:
+        world = world_of()
+        async with world.engine(scheduled_job(cron="* * * * *")) as engine:
             await asyncio.sleep(5 * MINUTE + 1)
             world.leap -= timedelta(hours=1)
             await asyncio.sleep(30 * MINUTE)
@@ -145,11 +123,11 @@ def test_a_clock_that_is_set_an_hour_back_starts_nothing_twice_and_no_storm() ->
 @pytest.mark.parametrize("leap_h", [1, -1])
 def test_a_clock_that_jumps_while_the_daemon_is_down_starts_no_storm(leap_h: int) -> None:
     async def story() -> None:
-        world = _world()
-        async with world.engine(_job(cron="* * * * *")):
+        world = world_of()
+        async with world.engine(scheduled_job(cron="* * * * *")):
             await asyncio.sleep(5 * MINUTE + 1)
         world.leap += timedelta(hours=leap_h)
-        async with world.engine(_job(cron="* * * * *")):
+        async with world.engine(scheduled_job(cron="* * * * *")):
             await asyncio.sleep(3 * MINUTE)
         here = 60 * leap_h
         new = [at for at in await _due(world) if at not in range(1, 6)]
@@ -164,8 +142,8 @@ def test_a_clock_that_jumps_while_the_daemon_is_down_starts_no_storm(leap_h: int
 @pytest.mark.parametrize("how", ["restart", "edit", "suspension"])
 def test_the_queue_of_due_times_is_kept(how: str) -> None:
     async def story() -> None:
-        world = _world(works_s=12 * MINUTE)
-        job = _job(cron="*/5 * * * *", overlap=Overlap.QUEUE)
+        world = world_of(works_s=12 * MINUTE)
+        job = scheduled_job(cron="*/5 * * * *", overlap=Overlap.QUEUE)
         async with world.engine(job) as engine:
             await asyncio.sleep(26 * MINUTE)  # 5 and 10 were started; 15, 20, 25 wait
             assert await _due(world) == [5, 10]
@@ -191,9 +169,9 @@ def test_the_queue_of_due_times_is_kept(how: str) -> None:
 
 def test_a_replacement_that_waits_replaces_after_a_restart_too() -> None:
     async def story() -> None:
-        world = _world(works_s=60 * MINUTE)
+        world = world_of(works_s=60 * MINUTE)
         world.limits = replace(world.limits, stop_grace_s=120)
-        job = _job(cron="*/10 * * * *", overlap=Overlap.REPLACE)
+        job = scheduled_job(cron="*/10 * * * *", overlap=Overlap.REPLACE)
         async with world.engine(job):
             await asyncio.sleep(15 * MINUTE)
         await asyncio.sleep(5 * MINUTE)  # due while nobody looks, but only just

@@ -6,40 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from scaler.model.decision import Reason
 from scaler.model.execution import Cause, ExecutionState, ExecutionStatus
-from scaler.model.job import CatchUp, Container, Job, Overlap, ScheduleTrigger, Template
-from scaler.model.replica import ReplicaSpec
+from scaler.model.job import CatchUp, Overlap, ScheduleTrigger
 from scaler.planning.firing import delay
-from scaler.testing.mock_executor import MockExecutor
+from tests.engine.schedule_kit import MINUTE, START, scheduled_job, world_of
 from tests.engine.world import Pulse, World, in_virtual_time
-
-START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)  # where the clock of a world begins
-MINUTE = 60.0
-
-
-def _job(cron: str = "*/10 * * * *", **schedule: Any) -> Job:
-    return Job(
-        name="tidy",
-        trigger=ScheduleTrigger(cron=cron, **schedule),
-        template=Template(container=Container(name="main", image="x")),
-        executor="mock",
-        replica_timeout=timedelta(hours=5),
-    )
-
-
-def _world(works_s: float = 1.0) -> World:
-    async def work(_spec: ReplicaSpec) -> int:
-        await asyncio.sleep(works_s)
-        return 0
-
-    world = World()
-    world.executor = MockExecutor(work, start_delay_s=0.3)
-    return world
 
 
 async def _minutes(world: World) -> list[int]:
@@ -64,8 +39,8 @@ def _run(story: Callable[[], Awaitable[None]]) -> None:
 
 def test_each_due_time_starts_one_execution_that_says_by_what_it_was_started() -> None:
     async def story() -> None:
-        world = _world()
-        async with world.engine(_job()):
+        world = world_of()
+        async with world.engine(scheduled_job()):
             await asyncio.sleep(35 * MINUTE)
         assert await _due(world) == ["12:10", "12:20", "12:30"]
         assert {s.execution.cause for s in await world.executions("tidy")} == {Cause.SCHEDULE}
@@ -87,8 +62,8 @@ def test_each_due_time_starts_one_execution_that_says_by_what_it_was_started() -
 )
 def test_what_overlaps_does_as_it_is_told(overlap: Overlap, due: int, created: list[int]) -> None:
     async def story() -> None:
-        world = _world(works_s=12 * MINUTE)
-        async with world.engine(_job("*/5 * * * *", overlap=overlap)):
+        world = world_of(works_s=12 * MINUTE)
+        async with world.engine(scheduled_job(cron="*/5 * * * *", overlap=overlap)):
             await asyncio.sleep(50.5 * MINUTE)
         assert len(await _due(world)) == due
         assert await _minutes(world) == created
@@ -98,8 +73,8 @@ def test_what_overlaps_does_as_it_is_told(overlap: Overlap, due: int, created: l
 
 def test_a_replaced_execution_is_stopped_and_two_never_run_at_once() -> None:
     async def story() -> None:
-        world = _world(works_s=12 * MINUTE)
-        async with world.engine(_job("*/5 * * * *", overlap=Overlap.REPLACE)):
+        world = world_of(works_s=12 * MINUTE)
+        async with world.engine(scheduled_job(cron="*/5 * * * *", overlap=Overlap.REPLACE)):
             await asyncio.sleep(21 * MINUTE)
             assert await world.statuses("tidy") == {ExecutionStatus.STOPPED: 3, ExecutionStatus.RUNNING: 1}
         stopped = [s.execution for s in await world.executions("tidy") if s.execution.is_final]
@@ -126,8 +101,8 @@ def test_downtime_is_made_up_for_as_the_policy_says(
     down_min: float, catch_up: CatchUp, window_min: float, due: list[str]
 ) -> None:
     async def story() -> None:
-        world = _world()
-        job = _job(catch_up=catch_up, catch_up_window=timedelta(minutes=window_min))
+        world = world_of()
+        job = scheduled_job(catch_up=catch_up, catch_up_window=timedelta(minutes=window_min))
         async with world.engine(job):
             await asyncio.sleep(15 * MINUTE)
         await asyncio.sleep(down_min * MINUTE)
@@ -142,8 +117,8 @@ def test_downtime_is_made_up_for_as_the_policy_says(
 
 def test_a_new_schedule_begins_now_and_so_does_one_whose_times_were_edited() -> None:
     async def story() -> None:
-        world = _world()
-        job = _job("0 11 * * *", catch_up=CatchUp.ALL, catch_up_window=timedelta(days=1))
+        world = world_of()
+        job = scheduled_job(cron="0 11 * * *", catch_up=CatchUp.ALL, catch_up_window=timedelta(days=1))
         async with world.engine(job) as engine:
             await asyncio.sleep(MINUTE)
             trigger = ScheduleTrigger(
@@ -158,7 +133,7 @@ def test_a_new_schedule_begins_now_and_so_does_one_whose_times_were_edited() -> 
 
 def test_jitter_puts_each_start_off_by_its_own_fixed_time() -> None:
     async def story() -> None:
-        world, job = _world(), _job(jitter=timedelta(minutes=5))
+        world, job = world_of(), scheduled_job(jitter=timedelta(minutes=5))
         async with world.engine(job):
             await asyncio.sleep(60 * MINUTE)
         assert isinstance(job.trigger, ScheduleTrigger)
@@ -177,8 +152,8 @@ def test_jitter_puts_each_start_off_by_its_own_fixed_time() -> None:
 @pytest.mark.parametrize("after", [True, False])
 def test_a_kill_at_any_step_starts_no_due_time_twice(kill_at: int, overlap: Overlap, *, after: bool) -> None:
     async def story() -> None:
-        world = _world(works_s=30)
-        job = _job(overlap=overlap)
+        world = world_of(works_s=30)
+        job = scheduled_job(overlap=overlap)
         pulse = Pulse(kill_at, after=after)
         async with world.engine(job, pulse=pulse):
             await world.until(lambda: pulse.dead, limit_s=11 * MINUTE)

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from itertools import product
 from pathlib import Path
 
-import pytest
-
 from scaler.model.audit import AuditAction, AuditQuery
-from scaler.ports.store import Store
 from scaler.store import open_store
 from scaler.store.audit import page_statement
 from scaler.store.rows import cursor_behind, time_text
 from scaler.testing.audit_contract import AuditContract
-from scaler.testing.memory_store import MemoryStore
 from scaler.testing.store_contract import START
+from tests.store.both import BothStores
 
 
-class TestBothStores(AuditContract):
-    @pytest.fixture(params=["sqlite", "memory"])
-    async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-        if request.param == "memory":
-            yield MemoryStore()
-            return
-        async with open_store(tmp_path / "scaler.db") as store:
-            yield store
+class TestBothStores(BothStores, AuditContract):
+    pass
 
 
 async def test_every_question_is_answered_along_an_index_without_sorting(tmp_path: Path) -> None:

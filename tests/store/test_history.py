@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from itertools import product
 from pathlib import Path
 
-import pytest
-
 from scaler.model.execution import Cause, ExecutionStatus
 from scaler.model.history import ExecutionQuery
-from scaler.ports.store import Store
 from scaler.store import open_store
 from scaler.store.listing import keys_statement, page_statement
 from scaler.store.opening import load_queries
 from scaler.store.rows import cursor_behind, time_text
 from scaler.testing.history_contract import FAILED, PROCESSING, SUCCEEDED, HistoryContract, fill
-from scaler.testing.memory_store import MemoryStore
 from scaler.testing.retention_contract import RetentionContract
 from scaler.testing.store_contract import START
+from tests.store.both import BothStores
 
 ONE, SEVERAL = frozenset({FAILED}), frozenset({FAILED, PROCESSING, SUCCEEDED})
 
 
-class TestBothStores(HistoryContract, RetentionContract):
-    @pytest.fixture(params=["sqlite", "memory"])
-    async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-        if request.param == "memory":
-            yield MemoryStore()
-            return
-        async with open_store(tmp_path / "scaler.db") as store:
-            yield store
+class TestBothStores(BothStores, HistoryContract, RetentionContract):
+    pass
 
 
 def steps(file: sqlite3.Connection, statement: tuple[str, dict[str, object]]) -> list[str]:
