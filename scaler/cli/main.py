@@ -33,6 +33,7 @@ COMMANDS = {
     "doctor": ("scaler.cli.doctor:doctor", "Check what the daemon needs on this machine."),
     "guard": ("scaler.cli.guard:guard", "Guard the Docker engine's socket."),
     "load": ("scaler.cli.load:load", "Flood brokers and report how executions drain them."),
+    "bench": ("scaler.cli.bench:bench", "Measure the daemon beside the bare engine."),
     "demo": ("scaler.cli.demo:demo", "Flood a queue and watch executions drain it."),
     "completion": ("scaler.cli.completion:completion", "Print the completion script of a shell."),
 }

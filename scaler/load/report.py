@@ -7,8 +7,8 @@ from html import escape
 from typing import Any
 
 from scaler.load.account import Notes, Outcome, total
-from scaler.load.charts import Line, chart
 from scaler.load.plan import Plan
+from scaler.rig.charts import Line, chart
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --dim: #66707c; --paper: #fff; --line: #d8dde3; }

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.bench import adopt, drain, history, launch, report, rules, store, ticks
-from tests.bench.report import Figure, Options
+from scaler.bench import report
+from scaler.bench.report import Figure
+from scaler.bench.stage import Options
+from tests.bench import adopt, drain, history, launch, rules, store, ticks
 from tests.infra.choose import Broken, Unavailable
 
 BENCHES: dict[str, Callable[[Options], Coroutine[Any, Any, Sequence[Figure]]]] = {

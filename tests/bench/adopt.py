@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from scaler.bench.report import Figure, figure, ratios
+from scaler.bench.stage import Options
 from scaler.observability.logs import configure_logs
 from scaler.store.opening import load_queries
-from tests.bench.report import Figure, Options, figure, ratios
 from tests.faults.adoption import Counting, adopted, leave_running
 
 REPLICAS = 1000

@@ -12,7 +12,7 @@ from typing import Any
 import aiormq
 from aiormq.abc import AbstractChannel
 
-from tests.bench.report import percentile
+from scaler.bench.report import percentile
 
 _CHANNELS = 8
 

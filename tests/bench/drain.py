@@ -13,9 +13,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from scaler.bench.report import Figure, figure, ratios
+from scaler.bench.stage import Options
 from tests.bench.containers import CPU, Workload, run_raw, run_xargs
 from tests.bench.daemon import Daemon, make_daemon
-from tests.bench.report import Figure, Options, figure, ratios
 from tests.infra.choose import Broken
 from tests.infra.engine import docker_engine
 from tests.infra.images import worker_image

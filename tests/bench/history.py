@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
+from scaler.bench.report import Figure, figure
+from scaler.bench.stage import Options
 from scaler.model.execution import Cause, Execution, ExecutionState, ExecutionStatus, Trigger
 from scaler.model.history import ExecutionQuery
 from scaler.model.job import Container, Template
@@ -24,7 +26,6 @@ from scaler.model.replica import Replica, ReplicaHandle, ReplicaStatus
 from scaler.store import rows
 from scaler.store.opening import load_migrations, load_queries
 from scaler.store.sqlite import SqliteStore, open_store
-from tests.bench.report import Figure, Options, figure
 
 EXECUTIONS, JOBS, PAGE, PAGES = 1_000_000, 10, 100, 20
 SMALL = 10_000

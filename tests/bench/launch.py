@@ -15,6 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
+from scaler.bench.report import Figure, figure, ratios
+from scaler.bench.stage import Options
 from scaler.engine.clock import SystemClock
 from scaler.engine.crew import Crew
 from scaler.engine.sessions import Sessions
@@ -28,7 +30,6 @@ from scaler.ports.store import Store
 from scaler.store.sqlite import open_store
 from scaler.wire.rules import resolve_rule
 from tests.bench.containers import CPU, MEMORY_BYTES, Workload, run_raw
-from tests.bench.report import Figure, Options, figure, ratios
 from tests.infra.choose import Broken
 from tests.infra.engine import docker_engine
 from tests.infra.images import base_image

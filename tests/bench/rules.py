@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.bench.report import Figure, Options, figure, ratios
+from scaler.bench.report import Figure, figure, ratios
+from scaler.bench.stage import Options
 from tests.bench.ticks import INTERVAL_S, SECONDS, WARM_UP_S, event_job, polled_by_daemon
 from tests.infra.choose import Broken
 from tests.infra.kafka import Kafka, native_kafka

@@ -15,6 +15,8 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from scaler.bench.report import Figure, figure, ratios
+from scaler.bench.stage import Options
 from scaler.model.execution import Cause, Execution, ExecutionState
 from scaler.model.job import Container, Template
 from scaler.model.replica import ReplicaExit, ReplicaHandle
@@ -22,7 +24,6 @@ from scaler.planning.advance import Begun, Exited, Launched, advance
 from scaler.store import rows
 from scaler.store.opening import load_migrations, load_queries
 from scaler.store.sqlite import open_store
-from tests.bench.report import Figure, Options, figure, ratios
 
 EXECUTIONS, AT_ONCE = 1000, 100
 

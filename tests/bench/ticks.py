@@ -20,8 +20,9 @@ from typing import Any
 import aiohttp
 
 from scaler.api.address import socket_path
+from scaler.bench.report import Figure, figure, ratios
+from scaler.bench.stage import Options
 from tests.bench.daemon import Daemon, make_daemon
-from tests.bench.report import Figure, Options, figure, ratios
 from tests.infra.choose import Broken
 from tests.infra.paths import REPOSITORY
 from tests.infra.rabbitmq import RabbitMQ, start_rabbitmq

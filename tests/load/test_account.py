@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.load.account import Notes, Outcome, Report, Sample, account, ideal, read_report
-from scaler.load.charts import Line, chart, spark, ticks
 from scaler.load.plan import Plan
 from scaler.load.report import report_body, report_page
+from scaler.rig.charts import Line, chart, spark, ticks
 
 PLAN = Plan(count=5, poison=0.2, think_s=1.0)
 

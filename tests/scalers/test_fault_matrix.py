@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from scaler.bench.report import percentile
 from scaler.model.decision import RuleVerdict
-from tests.bench.report import percentile
 from tests.infra.azurite import Azurite, other_azurite
 from tests.infra.rabbitmq import RabbitMQ
 from tests.scalers.fault_brokers import FAULTS, AzureQueue, KafkaBehind, Rabbit, Stage, Way
