@@ -98,10 +98,10 @@ def bench(
         return
     from datetime import UTC, datetime
 
-    from scaler.bench.machine import facts
     from scaler.bench.run import run_all
     from scaler.bench.stage import Options
     from scaler.cli.client import Client
+    from scaler.rig.machine import facts
 
     about = facts(shlex.join(["scaler", *sys.argv[1:]]), datetime.now(UTC))
     options = Options(repeat=repeat, quick=quick, image=image, say=lambda line: click.echo(line, err=True))
