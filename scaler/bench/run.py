@@ -15,6 +15,7 @@ from scaler.rig.daemon import Api
 
 BENCHES: Final = {
     "footprint": "memory, and the time until the daemon is ready",
+    "network": "what of a container's start goes into its network",
 }
 """Names, each of a module beside this one with the function `run`; in the order in which all are run."""
 
