@@ -20,6 +20,7 @@ BENCHES: Final = {
     "drain": "a burst of messages, to the engine at its best and to xargs",
     "slow": "workers that take their message late: executions a message",
     "footprint": "memory, and the time until the daemon is ready",
+    "network": "what of a container's start goes into its network",
 }
 """Names, each of a module beside this one with the function `run`; in the order in which all are run."""
 

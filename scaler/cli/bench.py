@@ -99,10 +99,10 @@ def bench(
         return
     from datetime import UTC, datetime
 
-    from scaler.bench.machine import facts
     from scaler.bench.run import run_all
     from scaler.bench.stage import Options
     from scaler.cli.client import Client
+    from scaler.rig.machine import facts
 
     # Whoever ends it, containers and daemons have to go: as with Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

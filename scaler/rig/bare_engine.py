@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from scaler.docker_address import find_address
+from scaler.errors import ScalerError
 from scaler.rig.daemon import RigError
 from scaler.rig.image import archive, tag_of
 
@@ -152,3 +153,12 @@ async def bare_engine() -> AsyncIterator[BareEngine]:
         engine = BareEngine(http)
         await engine.call("GET", "/version")
         yield engine
+
+
+async def answers() -> bool:
+    """Say whether this machine has an engine that answers."""
+    try:
+        async with bare_engine():
+            return True
+    except ScalerError:
+        return False

@@ -72,6 +72,13 @@ def test_the_sums_of_a_run() -> None:
     )
 
 
+def test_executions_that_still_run_when_it_ends_are_not_wasted_yet() -> None:
+    made = Notes(job="j", kind="k", max_executions=4)
+    made.statuses.update({"Running": 2, "Processing": 1, "Failed": 1})
+    found = account(made, think_s=0.0)
+    assert (found.executions, found.wasted) == (4, 1)
+
+
 def test_a_run_of_which_nothing_is_known_has_no_figures() -> None:
     found = account(Notes(job="j", kind="k", max_executions=1), think_s=0.0)
     unknown = (found.peak, found.wait_p50_s, found.wait_p99_s, found.drain_s, found.ideal_s, found.work_s)
