@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -123,12 +122,16 @@ class Spool:
         found = (entry for place in PLACES[1:] for entry in os.listdir(self.folder / place))
         return Counter(plain_name(entry) for entry in found)
 
-    def give_back(self, alive: Callable[[], Collection[str]] = frozenset) -> list[tuple[str, str]]:
+    def holders(self) -> set[str]:
+        """Give the replicas that have a message."""
+        return {entry.rpartition(HOLDS)[2] for entry in os.listdir(self.folder / "taken")}
+
+    def give_back(self, dead: Collection[str]) -> list[tuple[str, str]]:
         """Put back what dead workers had taken, as a broker does whose consumers are gone.
 
         Args:
-            alive: gives the replicas that live. It is asked after `taken` was listed, so who is not among them is
-                dead, or has settled its message and ended.
+            dead: replicas; who lives must be asked after the `holders`, so that nobody is taken for dead who has just
+                begun.
 
         Returns:
             Each message with the replica that had it.
@@ -136,16 +139,11 @@ class Spool:
         Raises:
             FileNotFoundError: a place of the queue is away.
         """
-        taken = os.listdir(self.folder / "taken")
-        living = alive() if taken else ()
         given = []
-        for entry in taken:
+        for entry in os.listdir(self.folder / "taken"):
             name, _, replica = entry.rpartition(HOLDS)
-            if replica in living:
-                continue
-            with suppress(FileNotFoundError):  # it was settled since then
-                back = f"{AGAIN}{plain_name(entry)}"
-                (self.folder / "taken" / entry).rename(self.folder / "ready" / back)
+            if replica in dead:
+                (self.folder / "taken" / entry).rename(self.folder / "ready" / f"{AGAIN}{plain_name(entry)}")
                 given.append((plain_name(name), replica))
         return given
 
