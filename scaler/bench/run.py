@@ -14,6 +14,11 @@ from scaler.errors import ScalerError
 from scaler.rig.daemon import Api
 
 BENCHES: Final = {
+    "baselines": "the bare engine and bare processes, without us",
+    "detect": "a message written to its container started",
+    "launch": "the daemon's part between decision and start",
+    "drain": "a burst of messages, to the engine at its best and to xargs",
+    "slow": "workers that take their message late: executions a message",
     "footprint": "memory, and the time until the daemon is ready",
     "network": "what of a container's start goes into its network",
 }
