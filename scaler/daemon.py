@@ -48,6 +48,8 @@ from scaler.wire.rules import resolve_rule
 log = structlog.get_logger("scaler")
 
 FOOTING_EVERY_S = 1.0
+PUT_AT_ONCE = 100
+"""Jobs that are taken up together, so that their records share commits."""
 BY_SIGNAL = "signal"
 
 
@@ -319,11 +321,8 @@ async def _apply(
     for name in running.keys() - merged.jobs.keys():
         await supervisor.delete(name)
     applied: dict[str, LoadedJob] = {}
-    for name, loaded in merged.jobs.items():
-        old = running.get(name)
-        if old is not None and old.job == loaded.job:
-            applied[name] = old
-            continue
+
+    async def put(name: str, loaded: LoadedJob) -> None:
         try:
             await supervisor.put(await roster.number(loaded.job, str(loaded.place)))
         except ConfigError as exc:
@@ -331,5 +330,17 @@ async def _apply(
             log.error("file.faulty", fault=faults[name])
         else:
             applied[name] = loaded
+
+    changed: list[tuple[str, LoadedJob]] = []
+    for name, loaded in merged.jobs.items():
+        old = running.get(name)
+        if old is not None and old.job == loaded.job:
+            applied[name] = old
+        else:
+            changed.append((name, loaded))
+    for first in range(0, len(changed), PUT_AT_ONCE):
+        async with asyncio.TaskGroup() as tasks:
+            for name, loaded in changed[first : first + PUT_AT_ONCE]:
+                tasks.create_task(put(name, loaded), name=f"daemon/put/{name}")
     supervisor.file_faults(faults)
     return applied

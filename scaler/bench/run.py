@@ -14,6 +14,7 @@ from scaler.errors import ScalerError
 from scaler.rig.daemon import Api
 
 BENCHES: Final = {
+    "poll": "how many rules one core polls each second, and how late",
     "footprint": "memory, and the time until the daemon is ready",
 }
 """Names, each of a module beside this one with the function `run`; in the order in which all are run."""
