@@ -25,6 +25,7 @@ from scaler.config.watch import watch
 from scaler.engine.audit import Audit
 from scaler.engine.clock import SystemClock
 from scaler.engine.crew import Crew
+from scaler.engine.memory import Memory
 from scaler.engine.retention import Keeper
 from scaler.engine.roster import Roster
 from scaler.engine.sessions import Sessions
@@ -209,7 +210,9 @@ async def _serve(
         ]
         ending.then(_ender(settings, supervisor, tasks), supervisor.close)
         applied = asyncio.Event()
-        files = _follow_files(options, settings, supervisor, store, applied)
+        memory = Memory(SystemClock())
+        files = _follow_files(options, settings, supervisor, store, memory, applied)
+        side.append(tasks.create_task(memory.run(), name="daemon/memory"))
         side.append(tasks.create_task(files, name="files"))
         ready = tasks.create_task(applied.wait(), name="files/ready")
         await asyncio.wait([engine, ready], return_when=asyncio.FIRST_COMPLETED)
@@ -282,6 +285,7 @@ async def _follow_files(
     settings: Settings,
     supervisor: Supervisor,
     store: Store,
+    memory: Memory,
     applied: asyncio.Event,
 ) -> None:
     """Once the engine is ready, apply what the files hold now, say so, and apply every change of them."""
@@ -293,10 +297,16 @@ async def _follow_files(
     async for result in results:
         merged = merge(running, result)
         told = _tell(merged, result, told)
-        running = await _apply(running, merged, supervisor, roster)
+        before, running = running, await _apply(running, merged, supervisor, roster)
+        memory.changed(_differences(before, running))
         await roster.settle(running, is_whole=not merged.faults)
         supervisor.take_up()
         applied.set()
+
+
+def _differences(before: dict[str, LoadedJob], after: dict[str, LoadedJob]) -> int:
+    """Count the jobs that were added, replaced or removed."""
+    return sum(before.get(name) is not after.get(name) for name in before.keys() | after.keys())
 
 
 def _tell(merged: Merged, result: LoadResult, told: frozenset[str]) -> frozenset[str]:

@@ -73,16 +73,16 @@ def _figures(
     late = f"from when a tick is due to when it is served; worst of windows of {REMEMBERED} ticks"
     return [
         figure(f"{rules}: lateness p99", [o.late_p99_s * 1e3 for o in ours], "ms", late, goal=goal),
-        figure(f"{rules}: lateness p99, bare", [b.late_p99_s * 1e3 for b in bare], "ms", "a bare loop on the same core"),
+        figure(f"{rules}: lateness p99, bare", [b.late_p99_s * 1e3 for b in bare], "ms", "a bare loop, the same core"),
         figure(
             f"{rules}: lateness p99 to bare", ratios([o.late_p99_s for o in ours], [b.late_p99_s for b in bare]), "x", how
         ),
         figure(f"{rules}: lateness p50", [o.late_p50_s * 1e3 for o in ours], "ms", "the daemon"),
-        figure(f"{rules}: ticks served", [o.share * 100 for o in ours], "%", "of those that were due; the rest was skipped"),
+        figure(f"{rules}: ticks served", [o.share * 100 for o in ours], "%", "of those that were due"),
         figure(f"{rules}: CPU per poll", [o.cpu_s * 1e6 for o in ours], "us", "the daemon: list, decide, record"),
         figure(f"{rules}: CPU per poll, bare", [b.cpu_s * 1e6 for b in bare], "us", "timer and list"),
         figure(f"{rules}: CPU per poll to bare", ratios([o.cpu_s for o in ours], [b.cpu_s for b in bare]), "x", how),
-        figure(f"{rules}: load", [o.load_s for o in ours], "s", "from starting the process until all jobs are taken up"),
+        figure(f"{rules}: load", [o.load_s for o in ours], "s", "from the start until all jobs are taken up"),
     ]  # fmt: skip
 
 

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import structlog
 
 from scaler.engine.budget import EXHAUSTED, Budgets
 from scaler.engine.circuit import Circuits
+from scaler.engine.deadline import Deadline
 from scaler.errors import ConfigError, PollError
 from scaler.model.job import Job, ScaleRule
 from scaler.model.sample import PollFailure, Reading, Sample
@@ -88,60 +88,6 @@ class _Guard:
             self._timer = None
 
 
-class _Deadline:
-    """Ends what a task does within it by a TimeoutError once its time is up, as `asyncio.timeout` does.
-
-    It is used again for every poll of one task, and its timer, as that of `_Guard`, is not set anew for each of them.
-    """
-
-    def __init__(self) -> None:
-        self._task: asyncio.Task[Any] | None = None
-        self._until: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_over = False
-        self._cancels = 0
-
-    def begin(self, limit_s: float) -> Self:
-        """Set the limit, seconds from now, for what comes next in this task."""
-        loop = asyncio.get_running_loop()
-        if self._task is None:
-            self._task = asyncio.current_task()
-        self._until = loop.time() + limit_s
-        if self._timer is None or self._timer.when() > self._until:
-            self.close()
-            self._timer = loop.call_at(self._until, self._look)
-        return self
-
-    def __enter__(self) -> None:
-        self._is_over = False
-        self._cancels = self._task.cancelling() if self._task else 0
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._until = None
-        if self._is_over and self._task is not None and self._task.uncancel() <= self._cancels:
-            if kind is asyncio.CancelledError:
-                raise TimeoutError from exc
-
-    def _look(self) -> None:
-        self._timer = None
-        if self._until is None or self._task is None:
-            return
-        loop = asyncio.get_running_loop()
-        if loop.time() >= self._until:
-            self._until, self._is_over = None, True
-            self._task.cancel()
-        else:
-            self._timer = loop.call_at(self._until, self._look)
-
-    def close(self) -> None:
-        """Set no timer any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
 class RuleSource:
     """Polls one rule. `run` must be running in a task for `poll` to answer."""
 
@@ -160,7 +106,7 @@ class RuleSource:
         self._is_new_poll = True
         self._asked: deque[asyncio.Future[Reading]] = deque()
         self._rest: asyncio.Future[None] | None = None
-        self._deadline = _Deadline()
+        self._deadline = Deadline()
         self._guard = _Guard(timeout_s + ports.close_s + 1.0, self._late)
 
     async def poll(self) -> RuleReading:
