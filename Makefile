@@ -83,7 +83,8 @@ schema: .venv/.ready  ## renew the generated files: JSON schemas, help page, tab
 	$(BIN)/python -m tests.docs.parameter_tables
 	$(BIN)/python -m tests.conformance.page
 
-bench: .venv/.ready prepare  ## measure: drain, ticks, launches, store
+bench: .venv/.ready prepare  ## measure: the product (scaler bench), then ticks, rules, store, history, adopt
+	$(BIN)/scaler bench
 	$(BIN)/python -m tests.bench
 
 lock: .venv/.ready  ## pin all requirements anew, with hashes and without addresses

@@ -34,7 +34,7 @@ def read(body: str) -> Task:
         found = json.loads(body)
         is_poison = time.time() < float(found.get("poison", 0))
         return Task(str(found["id"]), float(found.get("think", work)), is_poison)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return Task(body, work, is_poison=False)
 
 

@@ -1,4 +1,4 @@
-"""Bench `poll`: how many rules one core can keep polling, beside a bare loop with the same timers on the same folders."""
+"""Bench `poll`: how many rules one core can keep polling, beside a bare loop with the same timers and folders."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def _figures(
         figure(f"{rules}: lateness p99", [o.late_p99_s * 1e3 for o in ours], "ms", late, goal=goal),
         figure(f"{rules}: lateness p99, bare", [b.late_p99_s * 1e3 for b in bare], "ms", "a bare loop, the same core"),
         figure(
-            f"{rules}: lateness p99 to bare", ratios([o.late_p99_s for o in ours], [b.late_p99_s for b in bare]), "x", how
+            f"{rules}: lateness p99 to bare",
+            ratios([o.late_p99_s for o in ours], [b.late_p99_s for b in bare]), "x", how,
         ),
         figure(f"{rules}: lateness p50", [o.late_p50_s * 1e3 for o in ours], "ms", "the daemon"),
         figure(f"{rules}: ticks served", [o.share * 100 for o in ours], "%", "of those that were due"),

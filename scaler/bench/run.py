@@ -14,8 +14,14 @@ from scaler.errors import ScalerError
 from scaler.rig.daemon import Api
 
 BENCHES: Final = {
+    "baselines": "the bare engine and bare processes, without us",
+    "detect": "a message written to its container started",
+    "launch": "the daemon's part between decision and start",
+    "drain": "a burst of messages, to the engine at its best and to xargs",
+    "slow": "workers that take their message late: executions a message",
     "poll": "how many rules one core polls each second, and how late",
     "footprint": "memory, and the time until the daemon is ready",
+    "network": "what of a container's start goes into its network",
 }
 """Names, each of a module beside this one with the function `run`; in the order in which all are run."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,11 +99,13 @@ def bench(
         return
     from datetime import UTC, datetime
 
-    from scaler.bench.machine import facts
     from scaler.bench.run import run_all
     from scaler.bench.stage import Options
     from scaler.cli.client import Client
+    from scaler.rig.machine import facts
 
+    # Whoever ends it, containers and daemons have to go: as with Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     about = facts(shlex.join(["scaler", *sys.argv[1:]]), datetime.now(UTC))
     options = Options(repeat=repeat, quick=quick, image=image, say=lambda line: click.echo(line, err=True))
     found, failed = run_all(names, options, Client)

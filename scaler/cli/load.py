@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,10 +46,15 @@ def _targets(kinds: Sequence[str], queue: str, results: str) -> list[Target]:
     from scaler.plugins import FEEDS
     from scaler.ports.feed import FeedPlace
 
-    targets = []
+    targets: list[Target] = []
     for text in kinds:
         kind, _, job = text.partition("=")
         feed = FEEDS.load(kind)
+        if any(one.kind == kind for one in targets):
+            raise ConfigError(
+                f"{kind}: named twice, but both would send to '{queue}' and take each other's reports from "
+                f"'{results}'; run the command twice, with other queues"
+            )
         place = FeedPlace(connection=Secret(_connection(feed.variable)), queue=queue, results=results)
         targets.append(Target(kind=kind, job=job or kind, feed=feed, place=place))
     return targets
@@ -62,9 +69,36 @@ async def _flood(targets: Sequence[Target], plan: Plan, show: Any) -> list[Notes
 
     stage = Stage(daemon=connect(), clock=SystemClock(), show=show)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stage.stop.set)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop() -> None:
+        stage.stop.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)  # a second one ends at once, without a report
+
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
     return await flood_all(targets, plan, stage)
+
+
+def _must_be_writable(folder: Path) -> None:
+    """Find out before the flood, not after it, whether its report can be left.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as exc:
+        raise ConfigError(f"--out {folder}: {exc.strerror}; name a folder that you may write to") from exc
+
+
+def _hush_libraries() -> None:
+    """Keep the brokers' clients from writing between the lines; what fails is told by us."""
+    if not os.environ.get("SCALER_DEBUG"):
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _write(folder: Path, page: str, body: dict[str, Any]) -> tuple[Path, Path]:
@@ -243,8 +277,11 @@ def load(
     )
     begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     view = View(plan)
+    targets = _targets(kinds, queue, results)
+    _must_be_writable(out)
+    _hush_libraries()
     try:
-        notes = asyncio.run(_flood(_targets(kinds, queue, results), plan, view.show))
+        notes = asyncio.run(_flood(targets, plan, view.show))
     finally:
         view.close()
     outcomes = [account(one, think_s=plan.think_s) for one in notes]

@@ -6,7 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from scaler.load.charts import spark
+from scaler.rig.charts import spark
 
 if TYPE_CHECKING:
     from scaler.load.account import Notes

@@ -34,6 +34,7 @@ COMMANDS = {
     "guard": ("scaler.cli.guard:guard", "Guard the Docker engine's socket."),
     "load": ("scaler.cli.load:load", "Flood brokers and report how executions drain them."),
     "bench": ("scaler.cli.bench:bench", "Measure the daemon beside the bare engine."),
+    "soak": ("scaler.cli.soak:soak", "Run load with faults and judge promises and growth."),
     "demo": ("scaler.cli.demo:demo", "Flood a queue and watch executions drain it."),
     "completion": ("scaler.cli.completion:completion", "Print the completion script of a shell."),
 }

@@ -21,7 +21,8 @@ INTERVAL_S = 0.5
 READ_S = 30.0
 """How long one pass over the files may take (a network file system that hangs), seconds."""
 REST = 20.0
-"""Rest after a pass over the files, in times of what the pass took: thousands of files cost 5 % of a core, no more."""
+"""Rest after a look at the files, in times of what it took: thousands of files shall cost 5 % of a core, no more."""
+LONGEST_REST_S = 5.0
 Load = Callable[[Sequence[str]], LoadResult]
 
 
@@ -57,17 +58,17 @@ async def watch(
         try:
             async with asyncio.timeout(READ_S):
                 now = await asyncio.to_thread(fingerprint, names, secret_files)
+                took = clock() - began
                 result = last if now == seen else await asyncio.to_thread(load, names)
                 seen = now
         except TimeoutError:
-            result = last
+            result, took = last, READ_S
         if result is not None and result != last:
             if result.secret_files != secret_files:
                 seen = None  # newly named files may have changed since they were read: look once more
             last = result
             yield result
-            began = clock()
-        await clock_sleep(max(interval, (clock() - began) * REST))
+        await clock_sleep(max(interval, min(took * REST, LONGEST_REST_S)))
 
 
 def fingerprint(paths: Sequence[str], secret_files: Sequence[str] = ()) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 
 class Deadline:
-    """Ends what its task does within it by a TimeoutError once the time is up. Use in one task only, and not within itself."""
+    """Ends what is done within it by a TimeoutError once the time is up. Of one task only, and not within itself."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[Any] | None = None

@@ -1,4 +1,4 @@
 """`scaler load`: floods a broker, follows how executions drain it, and reports.
 
-`plan`, `account`, `charts` and `report` are pure; `flood` sends, follows and stops.
+`plan`, `account` and `report` are pure; `flood` sends, follows and stops.
 """

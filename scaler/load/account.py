@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+_UNDER_WAY = ("Processing", "Running")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -67,6 +69,10 @@ class Notes:
         """How many good messages are done."""
         return len({report.id for report in self.reports if report.id in self.sent})
 
+    def is_drained(self) -> bool:
+        """Whether every good message is done and every poison one was tried."""
+        return {*self.sent, *self.poison} <= {report.id for report in self.reports}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -80,7 +86,7 @@ class Outcome:
         poison_tries: reports of poison messages.
         empty: executions that found no message.
         executions: executions that ended or ran.
-        wasted: executions beyond one for each message that was done.
+        wasted: executions that ended beyond one for each message that was done.
         peak: most executions that were seen at once.
         wait_p50_s: from sending a message to the start of the worker that did it first.
         drain_s: from the first message sent to the last one reported.
@@ -126,6 +132,7 @@ def account(notes: Notes, *, think_s: float) -> Outcome:
     waits = sorted(max(0.0, one.started - notes.sent[name]) for name, one in first.items())
     peaks = [one.running for one in notes.samples if one.running is not None]
     executions = sum(notes.statuses.values())
+    ended = executions - sum(notes.statuses[status] for status in _UNDER_WAY)
     mean = sum(notes.executions) / len(notes.executions) if notes.executions else None
     sent_at, slots = sorted(notes.sent.values()), notes.max_executions
     return Outcome(
@@ -140,7 +147,7 @@ def account(notes: Notes, *, think_s: float) -> Outcome:
         poison_tries=sum(1 for one in notes.reports if one.is_poison and one.id in notes.poison),
         empty=sum(1 for one in notes.reports if one.id is None),
         executions=executions,
-        wasted=max(0, executions - len(first)),
+        wasted=max(0, ended - len(first)),
         statuses=dict(notes.statuses),
         peak=max(peaks, default=None),
         wait_p50_s=_percentile(waits, 0.5),

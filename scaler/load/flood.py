@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -21,6 +22,8 @@ SETTLE_S = 10.0
 """How long executions that still run are waited for when every message is done: they may report a second time."""
 FORMER_S = 15.0
 """How long reports of former runs are taken away at the begin."""
+STOPPING_S = 3.0
+"""How long a run that is told to stop may still wait for a broker: one that hangs holds it no longer."""
 _START_SLACK_S = 1.0
 _LIVE = frozenset({"Processing", "Running", "Unknown"})
 
@@ -93,24 +96,49 @@ class _Flood:
         self._all_sent = False
 
     async def run(self) -> None:
-        """Flood, follow, and note the executions; what goes wrong is noted too."""
+        """Flood, follow, and note the executions; what goes wrong is noted too, beside what was seen until then."""
+        with self._noting_faults():
+            async with asyncio.TaskGroup() as group:
+                flood = group.create_task(self._flood(), name=f"load/{self.name}/flood")
+                watch = group.create_task(self._end(flood), name=f"load/{self.name}/stop")
+                flood.add_done_callback(lambda _: watch.cancel())
+        if self._notes.sent or self._notes.poison:
+            with self._noting_faults():
+                await self._note_executions()
+        self._notes.interrupted = self._stage.stop.is_set()
+
+    @contextmanager
+    def _noting_faults(self) -> Iterator[None]:
         try:
-            async with self._target.feed.open(self._target.place) as feed:
-                await self._forget_former(feed)
-                self._began, self._began_at = self._stage.clock.monotonic(), self._stage.clock.now()
-                async with asyncio.TaskGroup() as group:
-                    sender = group.create_task(self._send(feed), name=f"load/{self.name}/send")
-                    await self._follow(feed)
-                    sender.cancel()
-            await self._note_executions()
+            yield
         except* ScalerError as several:
             self._notes.faults.extend(str(one) for one in _leaves(several))
-        self._notes.interrupted = self._stage.stop.is_set()
+        except* Exception as several:  # noqa: BLE001 - fence: whatever a client library raises costs no other job its report
+            kinds = sorted({type(one).__name__ for one in _leaves(several)})
+            self._notes.faults.append(
+                f"unexpected {', '.join(kinds)}, a fault of ours or of the broker's client"
+            )
+
+    async def _end(self, flood: asyncio.Task[None]) -> None:
+        """Give up a flood that does not end by itself when it is told to."""
+        await self._stage.stop.wait()
+        await self._stage.clock.sleep(STOPPING_S)
+        flood.cancel()
+
+    async def _flood(self) -> None:
+        async with self._target.feed.open(self._target.place) as feed:
+            await self._forget_former(feed)
+            self._began, self._began_at = self._stage.clock.monotonic(), self._stage.clock.now()
+            async with asyncio.TaskGroup() as group:
+                sender = group.create_task(self._send(feed), name=f"load/{self.name}/send")
+                await self._follow(feed)
+                sender.cancel()
 
     async def _forget_former(self, feed: Feed) -> None:
         deadline = self._stage.clock.monotonic() + FORMER_S
         while await feed.reports() and self._stage.clock.monotonic() < deadline:
-            pass
+            if self._stage.stop.is_set():
+                return
 
     async def _send(self, feed: Feed) -> None:
         for burst in bursts(self._plan, self._run):
@@ -131,7 +159,7 @@ class _Flood:
             self._notes.samples.append(sample)
             self._stage.show(self._notes)
             now = self._stage.clock.monotonic()
-            is_done = self._all_sent and sample.done >= len(self._notes.sent)
+            is_done = self._all_sent and self._notes.is_drained()
             quiet_since = (quiet_since if quiet_since is not None else now) if is_done else None
             settled = is_done and (sample.running == 0 or now - (quiet_since or now) > SETTLE_S)
             if settled or now - self._began > self._plan.timeout_s or await self._told_to_stop():
@@ -187,7 +215,7 @@ def _moment(text: str | None) -> float | None:
     return None if text is None else datetime.fromisoformat(text).timestamp()
 
 
-def _leaves(several: BaseExceptionGroup[ScalerError]) -> Iterable[BaseException]:
+def _leaves(several: BaseExceptionGroup[Exception]) -> Iterable[BaseException]:
     for one in several.exceptions:
         if isinstance(one, BaseExceptionGroup):
             yield from _leaves(one)

@@ -7,23 +7,10 @@ from html import escape
 from typing import Any
 
 from scaler.load.account import Notes, Outcome, total
-from scaler.load.charts import Line, chart
 from scaler.load.plan import Plan
+from scaler.rig.charts import BLUE, GREEN, GREY, ORANGE, Line, chart
+from scaler.rig.page import page
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --dim: #66707c; --paper: #fff; --line: #d8dde3; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --dim: #9aa4b1; --paper: #15181c; --line: #343b44; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
-table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .4rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-.scroll { overflow-x: auto; } .note { color: var(--dim); } .bad { color: #c62f2f; font-weight: 600; }
-svg { width: 100%; height: auto; margin-top: 1rem; } svg text { fill: var(--ink); font-size: 12px; }
-svg .title { font-weight: 600; } svg .axis { fill: var(--dim); font-size: 11px; } svg .grid { stroke: var(--line); }
-"""
-_BLUE, _ORANGE, _GREEN, _GREY = "#3b78d8", "#e08a1e", "#2f9e5b", "#8a94a0"
 _NOTE = (
     "Wait: from sending a message to its worker being ready. Ideal: the drain if free slots had taken messages as they "
     "came, each for as long as executions took on average. Wasted: executions beyond one for each message done. Poison "
@@ -106,16 +93,12 @@ def report_page(plan: Plan, notes: Sequence[Notes], outcomes: Sequence[Outcome],
         f"{plan.think_s:g} s of work in each; at least {plan.size} bytes."
     )
     parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Scaler load report</title><style>{_STYLE}</style></head><body>",
-        f"<h1>Load report</h1><p>{escape(asked)}</p>",
+        f"<p>{escape(asked)}</p>",
         _table(outcomes),
         f'<p class="note">{_NOTE}</p>',
         *(_section(note, one) for note, one in zip(notes, outcomes, strict=True)),
-        "</body></html>",
     ]
-    return "\n".join(parts) + "\n"
+    return page("Scaler load report", "Load report", parts)
 
 
 def _table(outcomes: Sequence[Outcome]) -> str:
@@ -156,9 +139,9 @@ def _section(note: Notes, one: Outcome) -> str:
     progress = chart(
         "Messages",
         [
-            Line(label="sent", colour=_GREY, points=[(each.at_s, each.sent) for each in samples]),
-            Line(label="done", colour=_GREEN, points=[(each.at_s, each.done) for each in samples]),
-            Line(label="depth", colour=_BLUE, points=[(each.at_s, each.depth) for each in samples]),
+            Line(label="sent", colour=GREY, points=[(each.at_s, each.sent) for each in samples]),
+            Line(label="done", colour=GREEN, points=[(each.at_s, each.done) for each in samples]),
+            Line(label="depth", colour=BLUE, points=[(each.at_s, each.depth) for each in samples]),
         ],
     )
     end = samples[-1].at_s if samples else 1.0
@@ -166,10 +149,10 @@ def _section(note: Notes, one: Outcome) -> str:
     running = chart(
         "Executions that run",
         [
-            Line(label="most allowed", colour=_GREY, points=limit, dashed=True),
+            Line(label="most allowed", colour=GREY, points=limit, dashed=True),
             Line(
                 label="running",
-                colour=_ORANGE,
+                colour=ORANGE,
                 points=[(each.at_s, each.running) for each in samples],
                 stepped=True,
             ),

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from scaler.docker_address import find_address
+from scaler.errors import ScalerError
 from scaler.rig.daemon import RigError
 from scaler.rig.image import archive, tag_of
 
 PATIENCE_S: Final = 120.0
+_REMOVALS: Final = 50
+_REMOVAL_PAUSE_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,10 @@ class BareEngine:
             RigError: the named one is not there.
         """
         if given is not None:
-            await self.call("GET", f"/images/{given}/json")
+            try:
+                await self.call("GET", f"/images/{given}/json")
+            except RigError as exc:
+                raise RigError(f"--image {given}: {exc}; is it there? docker pull {given}") from exc
             return given
         packed = await asyncio.to_thread(archive)
         tag = tag_of(packed)
@@ -98,23 +105,39 @@ class BareEngine:
             raise RigError(f"the engine takes no image: {text.strip()}")
 
     async def remove_all(self, label: str) -> int:
-        """Remove every container that bears the label; give how many."""
-        listed = await self.call("GET", "/containers/json", all="true", filters=f'{{"label":["{label}"]}}')
-        for one in listed:
-            await self.call("DELETE", f"/containers/{one['Id']}", force="true", v="true")
-        return len(listed)
+        """Remove every container that bears the label, those included that a call under way still makes; give how many.
+
+        Raises:
+            RigError: some cannot be removed.
+        """
+        removed: set[str] = set()
+        quiet = 0
+        for _ in range(_REMOVALS):
+            query = {"all": "true", "filters": json.dumps({"label": [label]})}
+            listed = await self.call("GET", "/containers/json", **query)
+            quiet = 0 if listed else quiet + 1
+            if quiet > 1:
+                return len(removed)
+            for one in listed:
+                removed.add(one["Id"])
+                with suppress(RigError):  # it is being removed already, or was: the next list tells
+                    await self.call("DELETE", f"/containers/{one['Id']}", force="true", v="true")
+            await asyncio.sleep(_REMOVAL_PAUSE_S)
+        raise RigError(f"containers with the label {label} cannot be removed")
 
 
-class _Socket:
-    """Where the engine listens, as the docker command would find it."""
+def engine_socket() -> str:
+    """Give the path of the socket on which the engine listens, as the docker command would find it.
 
-    def __init__(self, url: str) -> None:
-        self.path = urlsplit(url).path
-        self.is_local = url.startswith("unix://")
-
-    @classmethod
-    def find(cls) -> Self:
-        return cls(find_address(None, os.environ).url)
+    Raises:
+        RigError: it is on another machine, whose folders this one does not see.
+    """
+    url = find_address(None, os.environ).url
+    if not url.startswith("unix://"):
+        raise RigError(
+            f"the engine is reached over a network ({url}); measure on its own machine, by its unix socket"
+        )
+    return urlsplit(url).path
 
 
 @asynccontextmanager
@@ -122,14 +145,20 @@ async def bare_engine() -> AsyncIterator[BareEngine]:
     """Open the engine of this machine.
 
     Raises:
-        RigError: it is on another machine, whose folders this one does not see; or it does not answer.
+        RigError: it is on another machine, or does not answer.
     """
-    where = _Socket.find()
-    if not where.is_local:
-        raise RigError("the engine is reached over a network; measure on its own machine, by its unix socket")
-    connector = aiohttp.UnixConnector(where.path, limit=0)
+    connector = aiohttp.UnixConnector(engine_socket(), limit=0)
     patience = aiohttp.ClientTimeout(total=PATIENCE_S)
     async with aiohttp.ClientSession(connector=connector, timeout=patience) as http:
         engine = BareEngine(http)
         await engine.call("GET", "/version")
         yield engine
+
+
+async def answers() -> bool:
+    """Say whether this machine has an engine that answers."""
+    try:
+        async with bare_engine():
+            return True
+    except ScalerError:
+        return False

@@ -119,6 +119,11 @@ class Daemon:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """The code with which it ended; negative for a signal, None while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """Start it; its log goes on."""
         watched = ["-m", "cProfile", "-o", str(self._plan.profile)] if self._plan.profile else []

@@ -13,6 +13,7 @@ from aio_pika.exceptions import AMQPError
 
 from scaler.errors import map_errors
 from scaler.ports.feed import Feed, FeedPlace, FeedType
+from scaler.scalers._rabbitmq_address import parse_address
 
 _CONNECT_S: Final = 30.0
 _CALL_S: Final = 60.0
@@ -55,9 +56,12 @@ async def open_feed(place: FeedPlace) -> AsyncIterator[Feed]:
     Raises:
         PollError: they are not, or the broker does not answer.
     """
-    with map_errors(transient=_LOST, where="rabbitmq"):
+    url = place.connection.reveal()
+    with map_errors(transient=_LOST, fatal=ValueError, where="rabbitmq"):
+        if parse_address(url.partition("?")[0]).is_http:
+            raise ValueError("not an amqp:// or amqps:// URL")
         async with asyncio.timeout(_CONNECT_S):
-            connection = await aio_pika.connect(place.connection.reveal())
+            connection = await aio_pika.connect(url)
     try:
         with map_errors(transient=_LOST, where="rabbitmq"):
             async with asyncio.timeout(_CONNECT_S):

@@ -77,7 +77,7 @@ def test_the_commands_are_those_that_scripts_rely_on() -> None:
             "run", "validate", "plan", "probe", "simulate", "job", "job list", "job show", "job start", "job reset",
             "job suspend", "job resume", "job logs", "execution",
             "execution list", "execution show", "execution stop", "execution logs", "drain", "why", "audit",
-            "scalers", "doctor", "guard", "load", "bench", "completion",
+            "scalers", "doctor", "guard", "load", "bench", "soak", "completion",
         ]
     )  # fmt: skip
     assert "demo" in main.cli.list_commands(click.Context(main.cli))

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.load.account import Notes, Outcome, Report, Sample, account, ideal, read_report
-from scaler.load.charts import Line, chart, spark, ticks
 from scaler.load.plan import Plan
 from scaler.load.report import report_body, report_page
+from scaler.rig.charts import Line, chart, spark, ticks
 
 PLAN = Plan(count=5, poison=0.2, think_s=1.0)
 
@@ -70,6 +70,13 @@ def test_the_sums_of_a_run() -> None:
         interrupted=False,
         faults=(),
     )
+
+
+def test_executions_that_still_run_when_it_ends_are_not_wasted_yet() -> None:
+    made = Notes(job="j", kind="k", max_executions=4)
+    made.statuses.update({"Running": 2, "Processing": 1, "Failed": 1})
+    found = account(made, think_s=0.0)
+    assert (found.executions, found.wasted) == (4, 1)
 
 
 def test_a_run_of_which_nothing_is_known_has_no_figures() -> None:

@@ -124,10 +124,22 @@ def test_what_is_wrong_with_its_options_is_told(
     assert (result.exit_code, text in result.stderr) == (code, True), result.stderr
 
 
+def test_what_would_spoil_a_flood_is_told_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://localhost/")
+    (tmp_path / "file").touch()
+    place = ("--state-dir", str(tmp_path), "--out", str(tmp_path / "file" / "reports"))
+    result = run_cli("load", "rabbitmq", *place)
+    assert (result.exit_code, "name a folder that you may write to" in result.stderr) == (2, True), result
+    result = run_cli("load", "rabbitmq=a", "rabbitmq=b", "--state-dir", str(tmp_path))
+    assert (result.exit_code, "take each other's reports" in result.stderr) == (2, True), result
+
+
 def test_what_connects_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RABBITMQ_URL", raising=False)
     monkeypatch.setenv("RABBITMQ_URL_FILE", str(tmp_path / "none"))
     assert "RABBITMQ_URL_FILE" in run_cli("load", "rabbitmq").stderr
     (tmp_path / "none").write_text("amqp://localhost/\n")
-    result = run_cli("load", "rabbitmq", "--state-dir", str(tmp_path))
+    result = run_cli("load", "rabbitmq", "--state-dir", str(tmp_path), "--out", str(tmp_path))
     assert (result.exit_code, "no daemon answers" in result.stderr) == (3, True)

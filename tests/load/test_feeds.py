@@ -74,3 +74,26 @@ async def test_a_queue_that_is_not_there_is_told(kind: str, make_place: MakePlac
         async with FEEDS.load(kind).open(missing) as feed:
             await feed.send(["x"])
     assert place.connection.reveal() not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["azure-queue", "azure-servicebus"])
+async def test_a_message_that_the_broker_refuses_is_told(
+    kind: str, make_place: MakePlace, queue_name: str
+) -> None:
+    place = await make_place(kind, queue_name)
+    async with FEEDS.load(kind).open(place) as feed:
+        with pytest.raises(PollError) as caught:
+            await feed.send(["x" * 2_000_000] * 2)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["secret", "http://me:secret@localhost/", "amqp://me:secret/x@localhost/", "amqp://me:p:secret@[/"]
+)
+async def test_what_is_no_address_of_rabbitmq_is_told_without_repeating_it(url: str) -> None:
+    place = FeedPlace(connection=Secret(url), queue="jobs", results="results")
+    with pytest.raises(PollError) as caught:
+        async with FEEDS.load("rabbitmq").open(place):
+            pass
+    assert "secret" not in str(caught.value)

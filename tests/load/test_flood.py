@@ -13,7 +13,7 @@ import pytest
 
 from scaler.errors import DaemonUnreachable, PollError, ScalerError
 from scaler.load.account import Notes, account
-from scaler.load.flood import Stage, Target, flood_all
+from scaler.load.flood import STOPPING_S, Stage, Target, flood_all
 from scaler.load.plan import Plan
 from scaler.model.secret import Secret
 from scaler.ports.feed import Feed, FeedPlace, FeedType
@@ -33,12 +33,14 @@ class World:
         self.waiting: list[tuple[float, str]] = []
         self.former = ['{"id": "former/1", "startedAt": 1, "reportedAt": 2}']
         self.broken_after: int | None = None
+        self.broken_by: Exception = PollError("the broker went away")
+        self.silent = False
         self.unreachable = False
         self.taken = 0
 
     async def send(self, bodies: Sequence[str]) -> None:
         if self.broken_after is not None and self.taken + len(bodies) > self.broken_after:
-            raise PollError("the broker went away")
+            raise self.broken_by
         self.taken += len(bodies)
         self.waiting += [(self.clock.monotonic() + self.after_s, body) for body in bodies]
 
@@ -75,6 +77,8 @@ class World:
     def target(self, job: str = "orders") -> Target:
         @asynccontextmanager
         async def open_feed(_place: FeedPlace) -> AsyncIterator[Feed]:
+            if self.silent:
+                await self.clock.sleep(1e6)
             yield self
 
         return Target(kind="fake", job=job, feed=FeedType(variable="FAKE", open=open_feed), place=PLACE)
@@ -162,9 +166,17 @@ def test_the_time_that_was_given_ends_it_and_what_is_missing_counts_as_lost() ->
     assert (found.sent, found.done, found.lost, found.interrupted) == (5, 0, 5, False)
 
 
-def test_a_broker_that_goes_away_is_a_fault_of_its_job_and_no_other() -> None:
+@pytest.mark.parametrize(
+    ("broken_by", "told"),
+    [
+        (PollError("the broker went away"), "the broker went away"),
+        (KeyError("secret"), "unexpected KeyError, a fault of ours or of the broker's client"),
+    ],
+    ids=("foreseen", "not foreseen"),
+)
+def test_a_broker_that_goes_away_is_a_fault_of_its_job_and_no_other(broken_by: Exception, told: str) -> None:
     good, bad = World(), World()
-    bad.broken_after = 3
+    bad.broken_after, bad.broken_by = 3, broken_by
 
     async def story() -> list[Notes]:
         stage = good.stage()
@@ -174,7 +186,27 @@ def test_a_broker_that_goes_away_is_a_fault_of_its_job_and_no_other() -> None:
 
     first, second = play(story())
     assert (first.faults, first.done()) == ([], 6)
-    assert (second.faults, len(second.sent)) == (["the broker went away"], 3)
+    assert (second.faults, len(second.sent)) == ([told], 3)
+    assert second.statuses["Succeeded"] > 0  # what ran until then is noted all the same
+
+
+def test_a_stop_does_not_wait_for_a_broker_that_never_answers() -> None:
+    world = World()
+    world.silent = True
+
+    async def story() -> tuple[Notes, float]:
+        stage = world.stage()
+        asyncio.get_running_loop().call_later(5, stage.stop.set)
+        return await flood(world, Plan(count=1), stage), world.clock.monotonic()
+
+    notes, ended_at = play(story())
+    assert (notes.interrupted, notes.samples, notes.statuses) == (True, [], {})
+    assert ended_at == pytest.approx(5 + STOPPING_S, abs=1)
+
+
+def test_poison_alone_is_followed_until_each_was_tried() -> None:
+    found = account(play(flood(World(), Plan(count=4, poison=1))), think_s=0.0)
+    assert (found.sent, found.poison, found.poison_tries, found.executions) == (0, 4, 4, 4)
 
 
 def test_a_daemon_that_is_away_for_a_while_leaves_gaps() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+BLUE, ORANGE, GREEN, GREY, RED = "#3b78d8", "#e08a1e", "#2f9e5b", "#8a94a0", "#c62f2f"
 _WIDTH, _HEIGHT = 720, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 26, 28, 34
 _TICKS = 5
