@@ -32,11 +32,13 @@ async def test_a_shorter_limit_holds_though_the_timer_was_set_for_a_longer_one()
 
 
 async def test_a_longer_limit_is_not_cut_short_by_the_timer_of_the_one_before() -> None:
-    deadline = Deadline()
+    deadline, clock = Deadline(), asyncio.get_running_loop().time
     with deadline.begin(0.01):
         pass
+    began = clock()
     with deadline.begin(30):
         await asyncio.sleep(0.05)
+    assert clock() - began >= 0.04
     deadline.close()
 
 
