@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from scaler.soak.plan import Deed
 
 STILL_RUNNING_S: Final = 120.0
 """How long executions may run on that were begun under a higher maximum: no message of a soak takes that long."""
+
+MINUTE_S: Final = 60
+BACK_S: Final = 20.0
+"""How long after a daemon was killed or held a minute counts as one at which it was not there."""
 
 FATAL: Final = frozenset({Deed.KILL_WORKER, Deed.KILL_SHIM, Deed.KILL_CONTAINER, Deed.REMOVE_CONTAINER})
 TIMEOUT: Final = "ReplicaTimeout"
@@ -31,7 +36,18 @@ def account(notes: Notes) -> tuple[Verdict, ...]:
     """Judge everything but growth."""
     return tuple(
         judge(notes)
-        for judge in (_lost, _twice, _returned, _outcomes, _maximum, _parallelism, _promises, _mishaps, _left)
+        for judge in (
+            _lost,
+            _twice,
+            _returned,
+            _outcomes,
+            _maximum,
+            _parallelism,
+            _schedule,
+            _promises,
+            _mishaps,
+            _left,
+        )
     )
 
 
@@ -151,6 +167,30 @@ def _parallelism(notes: Notes) -> Verdict:
         if one.job in kinds and one.replicas > kinds[one.job].parallelism
     ]
     return _verdict("never above the parallelism", breaches, f"{len(notes.crowds)} looks from outside")
+
+
+def _schedule(notes: Notes) -> Verdict:
+    """Each minute has its execution, but for those at which the daemon was down, held, or had just come back."""
+    away = [
+        (done.at_s - 1, done.at_s + done.act.lasts_s + BACK_S)
+        for done in notes.acts
+        if done.act.deed in (Deed.KILL_DAEMON, Deed.PAUSE_DAEMON)
+    ]
+    first = math.ceil((notes.begun_at + BACK_S) / MINUTE_S)
+    last = math.floor((notes.begun_at + notes.load_until - 1) / MINUTE_S)
+    due = [
+        minute
+        for minute in range(first, last + 1)
+        if not any(begin <= minute * MINUTE_S - notes.begun_at <= end for begin, end in away)
+    ]
+    breaches = [
+        f"{job}: nothing was started at minute {minute}"
+        for job in notes.plan.scheduled
+        for minute in due
+        if f"{job}-{minute}" not in notes.ran
+    ]
+    text = f"{len(due)} minutes at which the daemon was there, {len(notes.plan.scheduled)} jobs"
+    return _verdict("each minute its execution", breaches, text)
 
 
 def _promises(notes: Notes) -> Verdict:

@@ -23,7 +23,7 @@ from scaler.soak.jobs import Ground, event_job
 from scaler.soak.notes import Done, Notes
 from scaler.soak.plan import Act, Deed
 
-UP_S: Final = 60.0
+UP_S: Final = 120.0
 LOOK_S: Final = 0.1
 _HANGING: Final = (
     b"GET /scaler/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n",

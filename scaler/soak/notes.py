@@ -88,7 +88,7 @@ class Notes:
 
     Attributes:
         plan: what was to be done.
-        begun: wall time, for people.
+        begun: wall time, for people; `begun_at` is the same, seconds since 1970.
         sent: what was sent.
         places: at the end, by job: how often each message is there, and which of them are done.
         journal: words of workers: what (took, done, failed, empty), the replica, the message.
@@ -110,6 +110,7 @@ class Notes:
 
     plan: Plan
     begun: str = ""
+    begun_at: float = 0.0
     sent: list[Send] = field(default_factory=list)
     places: dict[str, Counter[str]] = field(default_factory=dict)
     done: dict[str, set[str]] = field(default_factory=dict)
