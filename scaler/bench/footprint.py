@@ -20,8 +20,8 @@ SETTLE_S: Final = 3.0
 _LIBRARIES: Final = (
     "asyncio, sqlite3, aiohttp.web, aiosqlite, click, cronsim, pydantic, ruamel.yaml, structlog"
 )
-_EMPTY: Final = (sys.executable, "-c", "pass")
-_BARE: Final = (sys.executable, "-c", f"import {_LIBRARIES}")
+BARE: Final = (sys.executable, "-c", f"import {_LIBRARIES}")
+"""The interpreter with what the daemon is made of, and nothing to do."""
 
 
 def run(stage: Stage) -> Sequence[Figure]:
@@ -32,7 +32,7 @@ def run(stage: Stage) -> Sequence[Figure]:
     idle: list[float] = []
     each: list[float] = []
     for number in range(stage.options.repeat):
-        bare.append(_seconds(_BARE))
+        bare.append(seconds_of(BARE))
         folder = stage.room(f"run-{number}")
         took, memory = _idle(stage, folder / "one", 1)
         _, grown = _idle(stage, folder / "many", jobs)
@@ -59,7 +59,8 @@ def run(stage: Stage) -> Sequence[Figure]:
     ]
 
 
-def _seconds(command: Sequence[str]) -> float:
+def seconds_of(command: Sequence[str]) -> float:
+    """Run a command to its end."""
     began = time.perf_counter()
     subprocess.run(command, check=True, timeout=60, env=os.environ)  # noqa: S603 - our own words
     return time.perf_counter() - began

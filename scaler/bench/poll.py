@@ -20,7 +20,9 @@ from scaler.rig.spool import PLACES
 RULES: Final = (100, 1000, 5000)
 INTERVAL_S: Final = 1
 WARM_UP_S: Final = 5.0
-SECONDS: Final = 20.0
+SECONDS: Final = 60.0
+"""The daemon records once a minute that a job is idle, so it is watched for a minute."""
+BARE_SECONDS: Final = 20.0
 GOAL_MS: Final = 100
 REMEMBERED: Final = 10_000
 """Ticks of which the daemon tells the lateness."""
@@ -88,7 +90,7 @@ def _figures(
 
 
 def _seconds(options: Options) -> float:
-    return SECONDS / 5 if options.quick else SECONDS
+    return SECONDS / 15 if options.quick else SECONDS
 
 
 def _queue(folder: Path) -> Path:
@@ -152,7 +154,7 @@ def _bare(folders: Sequence[Path], core: int, options: Options) -> Polling:
         "jobs": [[str(folder / place) for place in _LISTED] for folder in folders],
         "interval_s": INTERVAL_S,
         "warm_up_s": WARM_UP_S,
-        "seconds": _seconds(options),
+        "seconds": min(BARE_SECONDS, _seconds(options)),
     }
     command = [sys.executable, "-m", "scaler.bench.bare_poll"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603
