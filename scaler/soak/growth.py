@@ -100,7 +100,7 @@ ROWS: Final = (
         unit="MiB",
         of=lambda one: one.logs / MIB,
         bound=Bound(
-            per_minute=0.05, in_all=1.5, why="they go with their executions and by history.logBytes, 1 MiB"
+            per_minute=0.05, in_all=3.0, why="they go with their executions and by history.logBytes, 1 MiB"
         ),
         by_start=False,
     ),

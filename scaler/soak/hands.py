@@ -181,7 +181,11 @@ class Hands:
         """Kill one that lives. It is noted before, so that what follows from it is never unexplained."""
         in_container = act.deed in (Deed.KILL_CONTAINER, Deed.REMOVE_CONTAINER)
         living = await self._on.eyes.look() or {}
-        fit = sorted(name for name, worker in living.items() if bool(worker.container) == in_container)
+        fit = sorted(
+            name
+            for name, worker in living.items()
+            if worker.is_running and bool(worker.container) == in_container
+        )
         if not fit:
             return None
         worker = living[self._on.random.choice(fit)]
