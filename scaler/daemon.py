@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from scaler.config.document import LoadedJob
 from scaler.config.load import LoadResult, load_paths
 from scaler.config.merge import Merged, merge
 from scaler.config.settings import Settings, TraceSettings, load_settings
-from scaler.config.watch import watch
+from scaler.config.watch import fingerprint, watch
 from scaler.engine.audit import Audit
 from scaler.engine.clock import SystemClock
 from scaler.engine.crew import Crew
@@ -52,6 +52,9 @@ FOOTING_EVERY_S = 1.0
 PUT_AT_ONCE = 100
 """Jobs that are taken up together, so that their records share commits."""
 BY_SIGNAL = "signal"
+
+Results = AsyncIterator[LoadResult]
+"""What the job files hold, now and whenever they change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +89,13 @@ async def run(options: DaemonOptions) -> int:
     if options.drain is not None:
         settings = replace(settings, shutdown=replace(settings.shutdown, drain=options.drain))
     configure_logs(level=settings.log.level, form=settings.log.format)
-    first = await asyncio.to_thread(
-        load_paths, options.paths, env=os.environ, executor_settings=settings.executors
+    results = watch(
+        options.paths,
+        asyncio.sleep,
+        env=os.environ,
+        executor_settings=settings.executors,
+        known=await asyncio.to_thread(_first_look, options, settings),
     )
-    if first.faults and not first.jobs:
-        raise ConfigError("\n".join(str(fault) for fault in first.faults))
     _make_folder(settings.state_dir)
     ending = Ending()
     ending.listen()
@@ -102,7 +107,7 @@ async def run(options: DaemonOptions) -> int:
         audit = Audit(store, SystemClock())
         await audit.record(AuditAction.DAEMON_STARTED, by=BY_DAEMON, detail=f"release {__version__}")
         try:
-            await _serve(options, settings, supervisor, store, ending)
+            await _serve(results, settings, supervisor, store, ending)
         except* ScalerError as group:
             raise _first(group) from group
         await audit.record(AuditAction.DAEMON_STOPPED, by=BY_DAEMON)
@@ -187,7 +192,7 @@ def log_dir(state_dir: Path) -> Path:
 
 
 async def _serve(
-    options: DaemonOptions, settings: Settings, supervisor: Supervisor, store: Store, ending: Ending
+    results: Results, settings: Settings, supervisor: Supervisor, store: Store, ending: Ending
 ) -> None:
     """Run the engine, the API and the file watch until a signal comes or one of them fails.
 
@@ -211,7 +216,7 @@ async def _serve(
         ending.then(_ender(settings, supervisor, tasks), supervisor.close)
         applied = asyncio.Event()
         memory = Memory(SystemClock())
-        files = _follow_files(options, settings, supervisor, store, memory, applied)
+        files = _follow_files(results, supervisor, store, memory, applied)
         side.append(tasks.create_task(memory.run(), name="daemon/memory"))
         side.append(tasks.create_task(files, name="files"))
         ready = tasks.create_task(applied.wait(), name="files/ready")
@@ -280,9 +285,21 @@ async def _keep_footing(settings: Settings) -> None:
 # --- job files --------------------------------------------------------------------------------------------
 
 
+def _first_look(options: DaemonOptions, settings: Settings) -> tuple[str, LoadResult]:
+    """Read the job files before anything is opened, and tell what they were read from. Blocks.
+
+    Raises:
+        ConfigError: none of them holds a job without a fault.
+    """
+    seen = fingerprint([os.fspath(path) for path in options.paths])
+    first = load_paths(options.paths, env=os.environ, executor_settings=settings.executors)
+    if first.faults and not first.jobs:
+        raise ConfigError("\n".join(str(fault) for fault in first.faults))
+    return seen, first
+
+
 async def _follow_files(
-    options: DaemonOptions,
-    settings: Settings,
+    results: Results,
     supervisor: Supervisor,
     store: Store,
     memory: Memory,
@@ -292,7 +309,6 @@ async def _follow_files(
     await supervisor.ready()
     running: dict[str, LoadedJob] = {}
     roster = Roster(store, SystemClock())
-    results = watch(options.paths, asyncio.sleep, env=os.environ, executor_settings=settings.executors)
     told: frozenset[str] = frozenset()
     async for result in results:
         merged = merge(running, result)

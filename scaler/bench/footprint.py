@@ -171,7 +171,7 @@ def _idle(stage: Stage, folder: Path, jobs: Sequence[Mapping[str, Any]]) -> Idle
     began = time.perf_counter()
     with daemon.running():
         took = time.perf_counter() - began
-        time.sleep(SETTLE_S)
+        time.sleep(SETTLE_S / (2 if stage.options.quick else 1))
         used, seconds = cpu_s(daemon.pid), WATCHED_S / (10 if stage.options.quick else 1)
         time.sleep(seconds)
         return Idle(

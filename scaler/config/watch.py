@@ -34,6 +34,7 @@ async def watch(
     executor_settings: Mapping[str, Mapping[str, Any]] | None = None,
     interval: float = INTERVAL_S,
     load: Load | None = None,
+    known: tuple[str, LoadResult] | None = None,
 ) -> AsyncGenerator[LoadResult, None]:
     """Give what the paths hold now, and again whenever a job file or a file with a secret has changed.
 
@@ -47,11 +48,12 @@ async def watch(
         executor_settings: as for `load_paths`.
         interval: seconds between two looks.
         load: what reads the paths; `load_paths` when left out.
+        known: what they held once, with the fingerprint of before they were read: they are not read again for nothing.
     """
     names = [os.fspath(path) for path in paths]
     load = load or partial(load_paths, env=env, executor_settings=executor_settings)
     clock = asyncio.get_running_loop().time
-    seen: str | None = None
+    seen, held = known or (None, None)
     last: LoadResult | None = None
     while True:
         secret_files, began = last.secret_files if last else (), clock()
@@ -59,8 +61,8 @@ async def watch(
             async with asyncio.timeout(READ_S):
                 now = await asyncio.to_thread(fingerprint, names, secret_files)
                 took = clock() - began
-                result = last if now == seen else await asyncio.to_thread(load, names)
-                seen = now
+                result = held if now == seen else await asyncio.to_thread(load, names)
+                seen, held = now, result
         except TimeoutError:
             result, took = last, READ_S
         if result is not None and result != last:

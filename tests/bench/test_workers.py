@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -50,8 +51,6 @@ def test_workers_on_a_folder_are_ended_and_no_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", RULES)
 def test_a_rule_whose_source_does_not_answer_is_a_job_without_a_fault(kind: str, tmp_path: Path) -> None:
-    import json
-
     (tmp_path / "job.yaml").write_text(json.dumps(rule_job(kind)))
     result = load_paths([tmp_path], env={})
     assert result.faults == ()

@@ -163,3 +163,20 @@ async def test_where_a_look_takes_long_the_next_one_comes_later(
         for _ in range(3):
             await anext(results)
     assert rests[0] >= 2.0
+
+
+async def test_what_is_known_already_is_given_without_being_read_again(folder: Path) -> None:
+    seen, loaded = fingerprint([str(folder)]), LoadResult(files=("known",))
+    async with aclosing(
+        watch([folder], asyncio.sleep, env={}, interval=0.05, known=(seen, loaded))
+    ) as results:
+        assert await anext(results) is loaded
+        (folder / "a.yaml").write_text(_text(image="two"))
+        assert _image(await anext(results)) == ["two"]
+
+
+async def test_what_was_known_of_files_that_have_changed_since_is_read_anew(folder: Path) -> None:
+    known = (fingerprint([str(folder)]), LoadResult(files=("known",)))
+    (folder / "a.yaml").write_text(_text(image="two"))
+    async with aclosing(watch([folder], asyncio.sleep, env={}, interval=0.05, known=known)) as results:
+        assert _image(await anext(results)) == ["two"]
