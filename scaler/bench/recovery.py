@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ class Recovery:
 def run(stage: Stage) -> Sequence[Figure]:
     """Measure; needs nothing, and measures containers too where there is an engine."""
     rounds = stage.options.repeat * (1 if stage.options.quick else ROUNDS)
-    total, at_once = stage.options.size(MESSAGES, least=12), 2 * (os.cpu_count() or 1)
+    total, at_once = stage.options.size(MESSAGES, least=24), 2 * (os.cpu_count() or 1)
     ours: list[Recovery] = []
     bare: list[float] = []
     empty: list[float] = []
@@ -50,7 +50,7 @@ def run(stage: Stage) -> Sequence[Figure]:
         stage.options.say(
             f"recovery {number + 1}/{rounds}: ready after {ours[-1].ready_s:.2f} s, on nothing after {empty[-1]:.2f} s"
         )
-    how = f"kill -9 at half of {total} messages of {WORK_S:g} s, {at_once} processes at once"
+    how = f"kill -9 at a third of {total} messages of {WORK_S:g} s, {at_once} processes at once"
     return [
         figure("ready to empty", ratios([one.ready_s for one in ours], empty), "x", f"to a start on no records; {how}"),
         figure("ready to bare", ratios([one.ready_s for one in ours], bare), "x", "to python -c 'import LIBRARIES'"),
@@ -67,21 +67,22 @@ def run(stage: Stage) -> Sequence[Figure]:
 
 
 def _containers(stage: Stage) -> Sequence[Figure]:
-    total, at_once = stage.options.size(CONTAINERS, least=6), 2
+    total, at_once = stage.options.size(CONTAINERS, least=12), 2
     found: list[Recovery] = []
-    try:
-        with open_yard(stage) as yard:
-            for number in range(stage.options.repeat):
-                spool = yard.spool(total, think_s=WORK_S)
-                job = yard.job(spool, _scale(at_once), JOURNAL=1)
-                daemon = Daemon(yard.plan(stage.folder / f"containers-{number}"), stage.connect)
-                found.append(_recovered(daemon, job, spool, total))
-    except RigError as exc:
-        if found or stage.options.image:
-            raise
-        stage.options.say(f"recovery: processes only: {exc}")
-        return []
-    how = f"kill -9 at half of {total} messages of {WORK_S:g} s, {at_once} containers at once"
+    with ExitStack() as stack:
+        try:
+            yard = stack.enter_context(open_yard(stage))
+        except RigError as exc:
+            if stage.options.image:
+                raise
+            stage.options.say(f"recovery: processes only: {exc}")
+            return []
+        for number in range(stage.options.repeat):
+            spool = yard.spool(total, think_s=WORK_S)
+            job = yard.job(spool, _scale(at_once), JOURNAL=1)
+            daemon = Daemon(yard.plan(stage.folder / f"containers-{number}"), stage.connect)
+            found.append(_recovered(daemon, job, spool, total))
+    how = f"kill -9 at a third of {total} messages of {WORK_S:g} s, {at_once} containers at once"
     return [
         figure("containers: ready", [one.ready_s for one in found], "s", how),
         figure("containers: first new execution", [one.first_s for one in found], "s", "nothing lost or done twice"),
@@ -114,11 +115,11 @@ def _job(spool: Spool, at_once: int) -> dict[str, Any]:
 
 
 def _recovered(daemon: Daemon, job: Mapping[str, Any], spool: Spool, total: int) -> Recovery:
-    """Kill it at half, start it again, and see that all is done once and every promise holds."""
+    """Kill it at a third, start it again, and see that all is done once and every promise holds."""
     daemon.write(job)
     with _ended(daemon, spool):
         daemon.start()
-        _until(daemon, lambda: spool.depth().done >= total // 2, f"half of {total} messages")
+        _until(daemon, lambda: spool.depth().done >= total // 3, f"a third of {total} messages")
         daemon.kill()
         began = time.time()
         ready_s = _ready_s(daemon)
