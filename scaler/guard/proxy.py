@@ -19,7 +19,7 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
-from scaler.guard.body import Checked, check_create, check_volume, joining
+from scaler.guard.body import Checked, check_create, check_volume, joining, must_be_own_holder
 from scaler.guard.grants import Grants, Refused
 from scaler.guard.policy import (
     Call,
@@ -127,6 +127,7 @@ class Guard:
         if checked.joined is not None:
             found = await self._found(checked.joined)
             self._must_be_ours(checked.joined, found)
+            must_be_own_holder(checked.joined, found["Config"]["Labels"], body["Labels"])
             body = joining(body, found["Id"])
         return await self._pass(request, call, call.target(), body=json.dumps(body).encode())
 
