@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 _REMEMBERED = 64
 _TOLERANCE = 3.0  # launches at once share the engine: a little slower each is still faster in all
@@ -28,7 +29,7 @@ class Aimd:
         self._upper = float(upper)
         self._least = float(min(least, upper))
         self._bound = float(min(start, upper))
-        self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
+        self._latencies: dict[str, deque[float]] = {}
         self._since_decrease = 0
 
     @property
@@ -36,22 +37,31 @@ class Aimd:
         """How many may be under way at once; at least 1."""
         return max(1, int(self._bound))
 
-    def observe(self, latency_s: float, *, in_flight: int) -> None:
+    def observe(self, latency_s: float, *, in_flight: int, kind: str = "") -> None:
         """Take in one launch that succeeded.
 
         Args:
             latency_s: how long it took.
             in_flight: how many were under way when it began, itself included. Unless that was the bound,
                 nothing is learnt about a higher one.
+            kind: launches of one kind are compared with each other only.
         """
-        self._latencies.append(latency_s)
+        latencies = self._latencies.setdefault(kind, deque(maxlen=_REMEMBERED))
+        latencies.append(latency_s)
         self._since_decrease += 1
-        if latency_s > min(self._latencies) * _TOLERANCE:
+        if latency_s > min(latencies) * _TOLERANCE:
             if self._since_decrease >= self.bound:  # one decrease a round: its launches share one cause
                 self._bound = max(self._least, self._bound * _DECREASE)
                 self._since_decrease = 0
         elif in_flight >= self.bound:
             self._bound = min(self._upper, self._bound + 1.0 / self._bound)
+
+
+@dataclass(slots=True)
+class Slot:
+    """One launch under way; its kind may be told while it is."""
+
+    kind: str = ""
 
 
 class Limiter:
@@ -63,13 +73,15 @@ class Limiter:
         self._queue: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[Slot]:
         """Hold one place. The time from entry to a normal exit is what the rule learns from."""
         await self._enter()
         in_flight, began = self._in_flight, asyncio.get_running_loop().time()
+        slot = Slot()
         try:
-            yield
-            self.rule.observe(asyncio.get_running_loop().time() - began, in_flight=in_flight)
+            yield slot
+            took = asyncio.get_running_loop().time() - began
+            self.rule.observe(took, in_flight=in_flight, kind=slot.kind)
         finally:
             self._leave()
 
