@@ -7,6 +7,7 @@ Python's standard library only. Images that are absent are pulled, as compose wo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ENV_FILES = (HERE / ".env", HERE / "standins" / "standins.env")
 OLDEST_COMPOSE = (2, 20)
+FALLBACK_SOCKET = "/var/run/docker.sock"
+_ENTRY = re.compile(r"""(?:export\s+)?([\w.-]+)\s*[=:]\s*(?:"([^"]*)"|'([^']*)'|(.*?))(?:\s+\#.*)?\s*""")
 _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _PULL_S = 900
 _ASK_S = 60
@@ -48,8 +51,8 @@ def settings(files: Sequence[Path], environ: Mapping[str, str]) -> dict[str, str
     for file in files:
         if file.is_file():
             lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
-            pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
-            found |= {name.strip(): value.strip() for name, _, value in pairs}
+            entries = (_ENTRY.fullmatch(line) for line in lines if not line.startswith("#"))
+            found |= {entry[1]: entry[2] or entry[3] or entry[4] or "" for entry in entries if entry}
     return found | dict(environ)
 
 
@@ -70,7 +73,8 @@ def services(text: str, profiles: frozenset[str]) -> Iterator[str]:
 def ports(text: str, values: Mapping[str, str]) -> list[Port]:
     """List the ports that a compose file publishes."""
     found = re.findall(r"127\.0\.0\.1:(\$\{(\w+)[^}]*\}):\d+", text)
-    return [Port(variable, int(fill(reference, values))) for reference, variable in found]
+    filled = [(variable, fill(reference, values)) for reference, variable in found]
+    return [Port(variable, int(number)) for variable, number in filled if number.isdecimal()]
 
 
 def images(parts: Sequence[str], values: Mapping[str, str]) -> list[Image]:
@@ -91,11 +95,23 @@ def port_fault(port: Port) -> str | None:
         try:
             probe.bind(("127.0.0.1", port.number))
         except OSError as exc:
+            if exc.errno == errno.EACCES:
+                return None  # a low one, which the engine may open and we may not
             return (
                 f"port {port.number} ({port.variable}): {exc.strerror}; stop what listens there, or choose another "
                 f"in compose/.env: {port.variable}={free_port()}"
             )
     return None
+
+
+def shared_ports(wanted: Sequence[Port]) -> Iterator[str]:
+    """Tell of ports that two brokers want."""
+    for number in sorted({port.number for port in wanted}):
+        variables = [port.variable for port in wanted if port.number == number]
+        if len(variables) > len(set(variables)):
+            yield f"port {number} ({variables[0]}): wanted by two services; set one of their profiles only"
+        elif len(variables) > 1:
+            yield f"port {number}: wanted by {' and '.join(variables)}; choose others in compose/.env"
 
 
 def free_port() -> int:
@@ -174,6 +190,38 @@ def compose_fault(compose: Sequence[str]) -> str | None:
     return None
 
 
+def project_fault(compose: Sequence[str]) -> str | None:
+    """Say what is wrong with the variables, in the words of compose."""
+    files = [word for file in ENV_FILES if file.is_file() for word in ("--env-file", str(file))]
+    code, text = asked(*compose, "--file", str(HERE / "compose.yaml"), *files, "config", "--quiet")
+    last = text.splitlines()[-1] if text else f"exit code {code}"
+    return (
+        f"variables cannot be used ({last}); correct compose/.env, or what your shell sets" if code else None
+    )
+
+
+def profile_faults(values: Mapping[str, str], known: frozenset[str]) -> Iterator[str]:
+    """Tell of profiles that start nothing, or not what is wanted."""
+    chosen = {name.strip() for name in values.get("COMPOSE_PROFILES", "").split(",")} - {"", "*"}
+    for name in sorted(chosen - known):
+        yield f"COMPOSE_PROFILES: no profile '{name}'; there are {', '.join(sorted(known))}"
+    if "emulator" in chosen and values.get("ACCEPT_EULA") != "Y":
+        yield "ACCEPT_EULA: the emulator starts only if you accept its licence: ACCEPT_EULA=Y in compose/.env"
+
+
+def other_engine(values: Mapping[str, str]) -> str | None:
+    """Say so if the guard would be given the socket of another engine than the one compose speaks to."""
+    spoken = values.get("DOCKER_HOST", "").removeprefix("unix://")
+    if not spoken.startswith("/") or values.get("DOCKER_SOCKET"):
+        return None
+    if os.path.realpath(spoken) == os.path.realpath(FALLBACK_SOCKET):
+        return None
+    return (
+        f"DOCKER_HOST names {spoken}, and the guard would be given {FALLBACK_SOCKET}; "
+        f"set DOCKER_SOCKET={spoken} in compose/.env"
+    )
+
+
 def image_fault(image: Image) -> str | None:
     """Pull an image that is absent, and say what to do if that fails."""
     if asked("docker", "image", "inspect", image.name)[0] == 0:
@@ -189,13 +237,14 @@ def image_fault(image: Image) -> str | None:
     )
 
 
-def runs_already(compose: Sequence[str]) -> bool:
-    """Say whether the project is up: then its ports are taken by itself."""
+def own_ports(compose: Sequence[str]) -> frozenset[int]:
+    """Give the ports that the project itself has taken, as far as it is up."""
     code, text = asked(*compose, "--file", str(HERE / "compose.yaml"), "ps", "--format", "json")
-    if code:
-        return False
-    rows = [json.loads(line) for line in text.splitlines() if line.startswith(("{", "["))]
-    return bool(rows and rows != [[]])
+    lines = (
+        [json.loads(line) for line in text.splitlines() if line.startswith(("{", "["))] if not code else []
+    )
+    rows = [row for line in lines for row in (line if isinstance(line, list) else [line])]
+    return frozenset(one["PublishedPort"] for row in rows for one in row.get("Publishers") or ())
 
 
 def faults(values: Mapping[str, str], compose: Sequence[str]) -> Iterator[str]:
@@ -204,19 +253,26 @@ def faults(values: Mapping[str, str], compose: Sequence[str]) -> Iterator[str]:
     if engine is not None:
         yield engine
         return
-    plugin = compose_fault(compose)
-    if plugin is not None:
-        yield plugin
+    wrong = compose_fault(compose) or project_fault(compose) or other_engine(values)
+    if wrong is not None:
+        yield wrong
         return
     if not values.get("DOCKER_HOST", "unix://").startswith("tcp://"):
-        wrong = socket_fault(Path(values.get("DOCKER_SOCKET") or "/var/run/docker.sock"))
+        wrong = socket_fault(Path(values.get("DOCKER_SOCKET") or FALLBACK_SOCKET))
         if wrong is not None:
             yield wrong
     text = (HERE / "compose.yaml").read_text(encoding="utf-8")
     profiles = frozenset(name.strip() for name in values.get("COMPOSE_PROFILES", "").split(","))
     parts = list(services(text, profiles))
-    if not runs_already(compose):
-        yield from filter(None, map(port_fault, ports("".join(parts), values)))
+    known = {
+        name.strip()
+        for found in re.findall(r"^    profiles: \[(.*)\]$", text, re.MULTILINE)
+        for name in found.split(",")
+    }
+    yield from profile_faults(values, frozenset(known))
+    wanted, own = ports("".join(parts), values), own_ports(compose)
+    yield from shared_ports(wanted)
+    yield from filter(None, (port_fault(port) for port in wanted if port.number not in own))
     yield from filter(None, map(image_fault, images(parts, values)))
 
 

@@ -16,7 +16,7 @@ from executors._docker_settings import DockerSettings
 from executors._docker_volumes import EngineVolume, holder_mounts, member_mounts
 from executors._labels import labels_of
 from scaler.errors import LaunchError
-from scaler.model.names import LABEL_CONTAINER, LABEL_PLAN
+from scaler.model.names import LABEL_CONTAINER, LABEL_INSTANCE, LABEL_NETWORK, LABEL_PLAN
 from scaler.model.replica import ContainerSpec, ReplicaSpec
 
 _HOLDER_MEMORY = 16 << 20
@@ -75,7 +75,20 @@ def holder_config(
 ) -> dict[str, Any]:
     """Give the body for the container that holds a replica's network and volumes and does nothing else."""
     own = labels_of(spec, instance)
-    host: dict[str, Any] = {
+    host: dict[str, Any] = {"Mounts": holder_mounts(volumes, own)}
+    if spec.docker.network:
+        host["NetworkMode"] = spec.docker.network
+    return _waiting(image, {**own, LABEL_PLAN: write_plan(plan)}, host)
+
+
+def ready_config(image: str, network: str, instance: str) -> dict[str, Any]:
+    """Give the body for a container that holds a network which a replica will join. It is nobody's replica."""
+    return _waiting(image, {LABEL_INSTANCE: instance, LABEL_NETWORK: network}, {"NetworkMode": network})
+
+
+def _waiting(image: str, labels: dict[str, str], host: dict[str, Any]) -> dict[str, Any]:
+    """Give the body of a container that may do nothing and needs nothing."""
+    bounds: dict[str, Any] = {
         "RestartPolicy": {"Name": "no"},
         "Memory": _HOLDER_MEMORY,
         "MemorySwap": _HOLDER_MEMORY,
@@ -83,18 +96,20 @@ def holder_config(
         "SecurityOpt": ["no-new-privileges"],
         "CapDrop": ["ALL"],
         "ReadonlyRootfs": True,
-        "Mounts": holder_mounts(volumes, own),
         "LogConfig": {"Type": "none"},
     }
-    if spec.docker.network:
-        host["NetworkMode"] = spec.docker.network
     return {
         "Image": image,
         "User": "65534:65534",
         "StopSignal": "SIGKILL",
-        "Labels": {**own, LABEL_PLAN: write_plan(plan)},
-        "HostConfig": host,
+        "Labels": labels,
+        "HostConfig": {**bounds, **host},
     }
+
+
+def joined(config: dict[str, Any], holder: str) -> dict[str, Any]:
+    """Make the body of a plain container into that of one that joins a holder's network."""
+    return {**config, "HostConfig": {**config["HostConfig"], "NetworkMode": f"container:{holder}"}}
 
 
 def member_config(

@@ -43,6 +43,10 @@ HELP: Mapping[str, tuple[Any, str]] = {
     ),
     "pullPolicy": ("ifNotPresent", "when images are pulled: ifNotPresent, always or never"),
     "pullTimeout": (900, "seconds one pull of an image may take"),
+    "readyNetworks": (
+        0,
+        "networks made ahead, each for one replica at a time, that containers join instead of making one; 0: none",
+    ),
     "init": (True, "run a small init as process 1, which passes signals on and reaps orphans"),
 }
 
@@ -63,6 +67,7 @@ class DockerSettings:
     max_concurrent_launches: int
     pull_policy: PullPolicy
     pull_timeout_s: int
+    ready_networks: int
     init: bool
 
 
@@ -106,6 +111,7 @@ def parse_settings(settings: Mapping[str, Any]) -> DockerSettings:
         max_concurrent_launches=_number("maxConcurrentLaunches", given["maxConcurrentLaunches"]),
         pull_policy=_policy(given["pullPolicy"]),
         pull_timeout_s=_number("pullTimeout", given["pullTimeout"]),
+        ready_networks=_number("readyNetworks", given["readyNetworks"], least=0),
         init=_truth("init", given["init"]),
     )
 

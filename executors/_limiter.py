@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 _ROUNDS = 8  # remembered: an engine that others load as well gets slower, and that is not to count for ever
 _GOOD = 0.8  # of the best rate: as good, for rates scatter
@@ -32,37 +33,46 @@ class Climb:
     def __init__(self, *, upper: int, start: int = 8, least: int = 1) -> None:
         self._upper = upper
         self._least = min(least, upper)
-        self._rates: deque[float] = deque(maxlen=_ROUNDS)
-        self._seen: list[tuple[float, int]] = []
+        self._rates: dict[str, deque[float]] = {}
+        self._seen: dict[str, list[tuple[float, int]]] = {}
         self._is_opening = True
         self.bound = min(start, upper)
         """How many may be under way at once; at least 1."""
 
-    def observe(self, latency_s: float, *, in_flight: int) -> None:
+    def observe(self, latency_s: float, *, in_flight: int, kind: str = "") -> None:
         """Take in one launch that succeeded.
 
         Args:
             latency_s: how long it took.
             in_flight: how many were under way when it began, itself included. Fewer than half the bound teach nothing:
                 the engine had less to do than it may get.
+            kind: launches of one kind are compared with each other only.
         """
         if in_flight * 2 < self.bound:
             return
-        self._seen.append((latency_s, in_flight))
-        if len(self._seen) >= (self.bound // 2 if self._is_opening else self.bound):
-            rate = sum(count for _, count in self._seen) / max(sum(took for took, _ in self._seen), 1e-9)
-            self._seen.clear()
-            self._judge(rate)
+        seen = self._seen.setdefault(kind, [])
+        seen.append((latency_s, in_flight))
+        if len(seen) >= (self.bound // 2 if self._is_opening else self.bound):
+            rate = sum(count for _, count in seen) / max(sum(took for took, _ in seen), 1e-9)
+            seen.clear()
+            self._judge(rate, self._rates.setdefault(kind, deque(maxlen=_ROUNDS)))
 
-    def _judge(self, rate: float) -> None:
-        self._rates.append(rate)
-        best = max(self._rates)
+    def _judge(self, rate: float, rates: deque[float]) -> None:
+        rates.append(rate)
+        best = max(rates)
         if rate >= best * _GOOD:
             self.bound = min(self._upper, self.bound * 2 if self._is_opening else self.bound + 1)
             return
         self._is_opening = False
         if rate < best * _BAD:
             self.bound = max(self._least, int(self.bound * _DECREASE))
+
+
+@dataclass(slots=True)
+class Slot:
+    """One launch under way; its kind may be told while it is."""
+
+    kind: str = ""
 
 
 class Limiter:
@@ -74,13 +84,15 @@ class Limiter:
         self._queue: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[Slot]:
         """Hold one place. The time from entry to a normal exit is what the rule learns from."""
         await self._enter()
         in_flight, began = self._in_flight, asyncio.get_running_loop().time()
+        slot = Slot()
         try:
-            yield
-            self.rule.observe(asyncio.get_running_loop().time() - began, in_flight=in_flight)
+            yield slot
+            took = asyncio.get_running_loop().time() - began
+            self.rule.observe(took, in_flight=in_flight, kind=slot.kind)
         finally:
             self._leave()
 

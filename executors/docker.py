@@ -15,23 +15,24 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from aiodocker import Docker, DockerError
+from aiodocker import DockerError
 
 from executors._docker_check import check, notes
 from executors._docker_claim import claim, delete, look, start
 from executors._docker_conduct import ConductPorts
-from executors._docker_config import container_config
+from executors._docker_config import container_config, joined
 from executors._docker_endpoint import Endpoint, choose_endpoint, find_endpoint, open_client
 from executors._docker_errors import engine_call
 from executors._docker_images import Images
 from executors._docker_logs import keep_log, live_lines, note_lost_log
 from executors._docker_members import stop_all
+from executors._docker_networks import ReadyNetworks, open_networks
 from executors._docker_notes import Notes
 from executors._docker_owned import find_owned, pod_handle, pod_of
 from executors._docker_pods import Pods
 from executors._docker_rotation import whole_below
-from executors._docker_settings import HELP, DockerSettings, Limits, PullPolicy, parse_settings
-from executors._docker_watch import Watcher, open_watcher
+from executors._docker_settings import HELP, Limits, PullPolicy, parse_settings
+from executors._docker_watch import open_watcher
 from executors._labels import replica_of
 from executors._limiter import Climb, Limiter
 from executors._logfile import read_log
@@ -49,25 +50,24 @@ class DockerExecutor:
 
     def __init__(
         self,
-        client: Docker,
+        ports: ConductPorts,
         *,
         endpoint: Endpoint,
-        settings: DockerSettings,
         context: ExecutorContext,
         images: Images,
-        watcher: Watcher,
         pods: Pods,
-        limits: Limits,
+        networks: ReadyNetworks,
     ) -> None:
-        self._client = client
+        self._client = ports.client
         self._endpoint = endpoint
-        self._settings = settings
+        self._settings = ports.settings
         self._context = context
         self._images = images
-        self._watcher = watcher
+        self._watcher = ports.watcher
         self._pods = pods
-        self._limits = limits
-        self._limiter = Limiter(Climb(upper=settings.max_concurrent_launches, least=_LAUNCHES_ALWAYS))
+        self._networks = networks
+        self._limits = ports.limits
+        self._limiter = Limiter(Climb(upper=ports.settings.max_concurrent_launches, least=_LAUNCHES_ALWAYS))
         self._launching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def fingerprint(self) -> Health:
@@ -106,19 +106,30 @@ class DockerExecutor:
         return ReplicaHandle(executor=NAME, token=token)
 
     async def _create_and_start(self, spec: ReplicaSpec, config: dict[str, Any]) -> str:
-        async with self._limiter.slot():
-            container, is_started = await claim(
-                self._client,
-                spec.replica_id,
-                config,
-                spec,
-                instance=self._context.instance,
-                limits=self._limits,
-            )
-            if not is_started:
-                await start(self._client, container, spec, self._limits)
-                self._watcher.has_started(container.id)
-            return container.id
+        async with self._limiter.slot() as slot:
+            with self._networks.joining(spec) as holder:
+                try:
+                    slot.kind = "joined" if holder else ""
+                    return await self._begin(spec, joined(config, holder) if holder else config)
+                except LaunchError as exc:
+                    if not await self._networks.is_gone(holder, exc):
+                        raise
+            slot.kind = ""
+            return await self._begin(spec, config)
+
+    async def _begin(self, spec: ReplicaSpec, config: dict[str, Any]) -> str:
+        container, is_started = await claim(
+            self._client,
+            spec.replica_id,
+            config,
+            spec,
+            instance=self._context.instance,
+            limits=self._limits,
+        )
+        if not is_started:
+            await start(self._client, container, spec, self._limits)
+            self._watcher.has_started(container.id)
+        return container.id
 
     # end
 
@@ -154,6 +165,7 @@ class DockerExecutor:
             await delete(self._client.containers.container(handle.token), self._limits)
         except DockerError as exc:
             raise ExecutorUnavailable(f"docker: removal of {replica_id}: {exc.message}") from exc
+        self._networks.give_back(replica_id, found)
         self._watcher.forget(handle.token)
 
     async def _keep_log(self, token: str, path: Path, whole: int | None) -> None:
@@ -230,16 +242,10 @@ async def open_docker(
             )
             pods = Pods(ports, images)
             try:
-                yield DockerExecutor(
-                    client,
-                    endpoint=endpoint,
-                    settings=checked,
-                    context=context,
-                    images=images,
-                    watcher=watcher,
-                    pods=pods,
-                    limits=bounds,
-                )
+                async with open_networks(ports, images) as networks:
+                    yield DockerExecutor(
+                        ports, endpoint=endpoint, context=context, images=images, pods=pods, networks=networks
+                    )
             finally:
                 await pods.close()
                 await images.close()

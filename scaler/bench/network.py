@@ -1,88 +1,99 @@
-"""Bench `network`: what of a container's start goes into its network, told by starts with others or a ready one."""
+"""Bench `network`: what of a start goes into the container's network, and what networks made ahead save of it."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
+from scaler.bench.feed import Feed, open_feed
 from scaler.bench.report import Figure, figure, ratios
-from scaler.bench.stage import Stage
-from scaler.rig.bare_engine import BareEngine, bare_engine
-from scaler.rig.daemon import RigError
+from scaler.bench.stage import Options, Stage
+from scaler.bench.yard import PATIENCE_S, Yard, open_yard
+from scaler.model.names import LABEL_NETWORK
+from scaler.rig.daemon import Daemon
 
 ALONE: Final = 30
 EACH: Final = 4
 """Containers that each of those at once starts, one after the other."""
 AT_ONCE: Final = (4, 8)
-WAYS: Final = ("bridge", "none", "host", "joined", "replaced")
-"""The baseline first. `joined`: the network of a ready container, used again; `replaced`: used once, then made anew."""
-
-_WORDS: Final = {
+MESSAGES: Final = 48
+SAMPLES: Final = 10
+WAYS: Final = {
+    "bridge": "the default bridge",
     "none": "no network",
     "host": "the host's network",
     "joined": "a ready one's, used again",
     "replaced": "a ready one's, made anew after each",
 }
-_LABEL: Final = "io.scaler.bench=network"
-_ONCE_MORE_S: Final = 0.5
-_HOLD: Final = ["/bin/sleep", "86400"]
-_MEMORY: Final = 128 << 20
-_LIMITS: Final[Mapping[str, Any]] = {
-    "Memory": _MEMORY,
-    "MemorySwap": _MEMORY,
-    "NanoCpus": 500_000_000,
-    "PidsLimit": 512,
-    "SecurityOpt": ["no-new-privileges"],
-    "Init": True,
-    "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}},
-}
+"""The baseline first."""
+READY: Final = 8
+_REST_S: Final = 1.5
+_HOLD: Final = ("/bin/sleep", "86400")
+
+
+@dataclass(slots=True, kw_only=True)
+class Starts:
+    """By way: seconds of a start alone, and containers a second from creation to removal, so many at once."""
+
+    alone: dict[str, list[float]] = field(default_factory=lambda: {way: [] for way in WAYS})
+    rates: dict[tuple[str, int], list[float]] = field(
+        default_factory=lambda: {(way, width): [] for way in WAYS for width in AT_ONCE}
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Ours:
+    """Of one daemon by repetition: seconds from a decision to the start, and messages a second."""
+
+    starts: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
 
 
 def run(stage: Stage) -> Sequence[Figure]:
-    """Measure; needs a Docker engine on this machine. Whatever ends it, nothing that it made is left."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        asyncio.run(_remove_all())  # what one that was killed has left
-        return asyncio.run(_measure(stage))
-    finally:
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        while asyncio.run(_remove_all()):  # again, for the engine may still have been making some
-            time.sleep(_ONCE_MORE_S)
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, before)
+    """Measure; needs an engine."""
+    options, bare, plain, ready = stage.options, Starts(), Ours(), Ours()
+    with open_yard(stage) as yard, _fed(stage, yard, 0) as without:
+        body = yard.body(yard.spool())
+        for _ in range(options.repeat):
+            yard.do(Trial(yard, body).repeat(bare, options))
+            options.say(", ".join(f"{way} {bare.alone[way][-1] * 1e3:.0f} ms" for way in WAYS))
+        with _fed(stage, yard, READY) as given:
+            for number in range(options.repeat):
+                sides = ((without, plain), (given, ready))
+                for feed, ours in sides if number % 2 == 0 else reversed(sides):
+                    _measure(feed, ours, options)
+                options.say(f"daemon: {plain.rates[-1]:.2f}/s, with ready ones {ready.rates[-1]:.2f}/s")
+    return [*_figures(bare), *_figures_of_ours(plain, ready, options)]
 
 
 class Trial:
-    """Starts containers in each of the ways and keeps how long that took."""
+    """Bare containers in each of the ways."""
 
-    def __init__(self, engine: BareEngine, image: str, say: Callable[[str], None]) -> None:
-        self._engine = engine
-        self._image = image
-        self._say = say
+    def __init__(self, yard: Yard, body: Mapping[str, Any]) -> None:
+        self._yard = yard
+        self._body = body
         self._number = 0
-        self.latency: dict[str, list[float]] = {way: [] for way in WAYS}
-        self.rate: dict[tuple[str, int], list[float]] = {}
 
-    async def repeat(self, alone: int, each: int) -> None:
+    async def repeat(self, found: Starts, options: Options) -> None:
         """Do everything once: the ways take turns container by container, then group by group."""
-        async with self._holders(max(AT_ONCE)) as ready:
-            latency: dict[str, list[float]] = {way: [] for way in WAYS}
-            for _ in range(alone):
-                for way in WAYS:
-                    latency[way].append(await self._one(way, ready))
-            for way in WAYS:
-                self.latency[way].append(median(latency[way]))
-            for width in AT_ONCE:
-                for way in WAYS:
-                    self.rate.setdefault((way, width), []).append(await self._many(way, width, each, ready))
-        texts = [f"{way} {self.latency[way][-1] * 1000:.0f} ms" for way in WAYS]
-        self._say(f"network: {', '.join(texts)}")
+        ready: asyncio.Queue[str] = asyncio.Queue()
+        for _ in range(max(AT_ONCE)):
+            ready.put_nowait(await self._hold())
+        alone: dict[str, list[float]] = {way: [] for way in WAYS}
+        for _ in range(options.size(ALONE, least=3)):
+            for way, seconds in alone.items():
+                seconds.append(await self._one(way, ready))
+        for way, seconds in alone.items():
+            found.alone[way].append(median(seconds))
+        for (way, width), rates in found.rates.items():
+            rates.append(await self._many(way, width, options.size(EACH), ready))
+        while not ready.empty():
+            await self._remove(ready.get_nowait())
 
     async def _many(self, way: str, width: int, each: int, ready: asyncio.Queue[str]) -> float:
         """Give the containers a second, from creation to removal, of so many at once."""
@@ -94,8 +105,8 @@ class Trial:
         clock = asyncio.get_running_loop().time
         begun = clock()
         async with asyncio.TaskGroup() as group:
-            for _ in range(width):
-                group.create_task(some())
+            for number in range(width):
+                group.create_task(some(), name=f"lane-{number}")
         return width * each / (clock() - begun)
 
     async def _one(self, way: str, ready: asyncio.Queue[str]) -> float:
@@ -103,90 +114,108 @@ class Trial:
         if way not in ("joined", "replaced"):
             return await self._life(way)
         holder = await ready.get()
-        try:
-            return await self._life(f"container:{holder}")
-        finally:
-            if way == "replaced":
-                await self._engine.call("DELETE", f"/containers/{holder}", force="true", v="true")
-                holder = await self._hold()
-            ready.put_nowait(holder)
+        seconds = await self._life(f"container:{holder}")
+        if way == "replaced":
+            await self._remove(holder)
+            holder = await self._hold()
+        ready.put_nowait(holder)
+        return seconds
 
     async def _life(self, network: str) -> float:
-        body = self._body(["/bin/true"], {**_LIMITS, "NetworkMode": network})
-        life = await self._engine.life(self._name(), body)
+        body = {**self._body, "HostConfig": {**self._body["HostConfig"], "NetworkMode": network}}
+        life = await self._yard.engine.life(self._name(), body)
         return life.started - life.begun
-
-    @asynccontextmanager
-    async def _holders(self, count: int) -> AsyncIterator[asyncio.Queue[str]]:
-        ready: asyncio.Queue[str] = asyncio.Queue()
-        for _ in range(count):
-            ready.put_nowait(await self._hold())
-        yield ready
-        while not ready.empty():
-            await self._engine.call("DELETE", f"/containers/{ready.get_nowait()}", force="true", v="true")
 
     async def _hold(self) -> str:
         """Make a container that only waits, on the bridge."""
-        body = self._body(_HOLD, {"NetworkMode": "bridge", "LogConfig": {"Type": "none"}})
-        made = await self._engine.call("POST", "/containers/create", body, name=self._name())
-        await self._engine.call("POST", f"/containers/{made['Id']}/start")
+        host = {"NetworkMode": "bridge", "LogConfig": {"Type": "none"}}
+        body = {"Image": self._yard.image, "Entrypoint": list(_HOLD), "HostConfig": host}
+        body["Labels"] = self._body["Labels"]
+        made = await self._yard.engine.call("POST", "/containers/create", body, name=self._name())
+        await self._yard.engine.call("POST", f"/containers/{made['Id']}/start")
         return str(made["Id"])
+
+    async def _remove(self, container: str) -> None:
+        await self._yard.engine.call("DELETE", f"/containers/{container}", force="true", v="true")
 
     def _name(self) -> str:
         self._number += 1
-        return f"scaler-bench-network-{self._number}"
-
-    def _body(self, command: Sequence[str], host: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "Image": self._image,
-            "Entrypoint": list(command),
-            "Labels": dict([_LABEL.split("=")]),
-            "HostConfig": dict(host),
-        }
+        return f"bench-{self._yard.mark}-network-{self._number}"
 
 
-async def _measure(stage: Stage) -> Sequence[Figure]:
-    options = stage.options
-    async with bare_engine() as engine:
-        trial = Trial(engine, await engine.image(options.image), options.say)
-        for _ in range(options.repeat):
-            await trial.repeat(options.size(ALONE, least=3), options.size(EACH))
-    return _figures(trial)
+@contextmanager
+def _fed(stage: Stage, yard: Yard, ready: int) -> Iterator[Feed]:
+    """Run a daemon with so many ready networks until they are there, and give it a job."""
+    with ExitStack() as stack:
+        plan = yard.plan(stage.folder / f"daemon-{ready}", readyNetworks=ready)
+        daemon = stack.enter_context(Daemon(plan, stage.connect).running())
+        yard.learn(daemon)
+        daemon.until(lambda: _count(yard) >= ready, timeout_s=PATIENCE_S, what=f"{ready} networks")
+        yield stack.enter_context(open_feed(yard, daemon, at_most=max(AT_ONCE)))
 
 
-async def _remove_all() -> int:
-    """Remove what bears our label; give how many that were. -1: not all of them, as some were just going."""
-    async with bare_engine() as engine:
-        try:
-            return await engine.remove_all(_LABEL)
-        except RigError:
-            return -1
+def _count(yard: Yard) -> int:
+    """Count the networks that are ready."""
+    filters = f'{{"label":["{LABEL_NETWORK}"],"status":["running"]}}'
+    return len(yard.do(yard.engine.call("GET", "/containers/json", filters=filters)))
 
 
-def _figures(trial: Trial) -> Sequence[Figure]:
-    found = [one for way in WAYS[1:] for one in _ratios(trial, way)]
-    how = "create and start, alone; median of each repetition"
-    found += [figure(f"{way} alone", trial.latency[way], "s", how) for way in WAYS]
+def _measure(feed: Feed, ours: Ours, options: Options) -> None:
+    """Put messages one at a time, then many at once."""
+    begun = len(feed.begun())
+    starts = []
+    for _ in range(options.size(SAMPLES, least=3)):
+        feed.put()
+        starts.append(feed.next_start())
+        feed.rest()
+        time.sleep(_REST_S)
+    decided = [one.decided for one in feed.begun()[begun:]]
+    ours.starts.append(median(start - at for start, at in zip(starts, decided, strict=True)))
+    known = feed.events.moments("create").keys()
+    total = options.size(MESSAGES, least=8)
+    feed.put(total)
+    feed.rest()
+    created = [at for name, at in feed.events.moments("create").items() if name not in known]
+    ours.rates.append(total / (max(feed.events.moments("destroy").values()) - min(created)))
+    for _ in created:
+        feed.next_start()
+    time.sleep(_REST_S)
+
+
+def _figures(bare: Starts) -> list[Figure]:
+    found = [one for way in WAYS if way != "bridge" for one in _ratios(bare, way)]
+    how = "create and start of a bare container, alone; median of each repetition"
+    found += [figure(f"{way} alone", bare.alone[way], "s", how) for way in WAYS]
     found += [
-        figure(f"bridge, {width} at once", trial.rate["bridge", width], "1/s", "rate of the baseline")
+        figure(f"bridge, {width} at once", bare.rates["bridge", width], "1/s", "rate of the baseline")
         for width in AT_ONCE
     ]
     return found
 
 
-def _ratios(trial: Trial, way: str) -> Iterator[Figure]:
+def _ratios(bare: Starts, way: str) -> Iterator[Figure]:
     """Compare one way with the baseline."""
-    what = _WORDS[way]
-    yield figure(
-        f"{way}, start",
-        ratios(trial.latency[way], trial.latency["bridge"]),
-        "x",
-        f"create and start, alone: {what} / bridge",
-    )
+    how = f"create and start, alone: {WAYS[way]} / bridge"
+    yield figure(f"{way}, start", ratios(bare.alone[way], bare.alone["bridge"]), "x", how)
     for width in AT_ONCE:
-        yield figure(
-            f"{way}, {width} at once",
-            ratios(trial.rate[way, width], trial.rate["bridge", width]),
-            "x",
-            f"rate from creation to removal: {what} / bridge",
-        )
+        runs = ratios(bare.rates[way, width], bare.rates["bridge", width])
+        how = f"rate from creation to removal: {WAYS[way]} / bridge"
+        yield figure(f"{way}, {width} at once", runs, "x", how)
+
+
+def _figures_of_ours(plain: Ours, ready: Ours, options: Options) -> list[Figure]:
+    with_without = f"the daemon with readyNetworks: {READY} / without"
+    size = f"{options.size(MESSAGES, least=8)} messages of 0 s, {max(AT_ONCE)} at once"
+    start = "decision to started, alone"
+    return [
+        figure("ours, start", ratios(ready.starts, plain.starts), "x", f"{start}: {with_without}"),
+        figure(
+            "ours, drain", ratios(ready.rates, plain.rates), "x", f"messages a second: {with_without}; {size}"
+        ),
+        figure("ours alone, without", plain.starts, "s", start),
+        figure("ours alone, with", ready.starts, "s", start),
+        figure(
+            "ours, drain without", plain.rates, "1/s", "first creation to last removal, by the engine's clock"
+        ),
+        figure("ours, drain with", ready.rates, "1/s", "the same"),
+    ]

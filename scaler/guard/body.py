@@ -13,12 +13,13 @@ from typing import Any
 
 from scaler.guard.grants import Grants, Refused, Resolve
 from scaler.guard.mounts import check_mounts
-from scaler.model.names import LABEL_INSTANCE
+from scaler.model.names import LABEL_INSTANCE, LABEL_NETWORK, LABEL_PLAN
 
 _Check = Callable[[str, Any, Grants], None]
 _CONTAINER = "container:"
 _OPEN_NETWORKS = frozenset({"", "default", "bridge", "none"})
 _NO_NEW = frozenset({"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"})
+_HOLDS = frozenset({LABEL_PLAN, LABEL_NETWORK})
 _NEVER = "no setting allows it"
 
 
@@ -60,6 +61,16 @@ def check_create(body: Any, grants: Grants, resolve: Resolve) -> Checked:
 def joining(body: Mapping[str, Any], container: str) -> dict[str, Any]:
     """Give the body with the container whose network is joined named by its full id."""
     return {**body, "HostConfig": {**body["HostConfig"], "NetworkMode": f"{_CONTAINER}{container}"}}
+
+
+def must_be_own_holder(name: str, held: Mapping[str, str], labels: Mapping[str, str]) -> None:
+    """Refuse to join a network but that of a container which only holds it, for the daemon that asks.
+
+    Raises:
+        Refused: it is a replica's, or another daemon's.
+    """
+    if held.get(LABEL_INSTANCE) != labels.get(LABEL_INSTANCE) or not _HOLDS.intersection(held):
+        raise Refused(f"HostConfig.NetworkMode: '{name}' holds no network for this daemon; {_NEVER}")
 
 
 def check_volume(body: Any, grants: Grants) -> dict[str, Any]:

@@ -70,8 +70,8 @@ class Notes:
         return len({report.id for report in self.reports if report.id in self.sent})
 
     def is_drained(self) -> bool:
-        """Whether every good message is done and every poison one was tried."""
-        return {*self.sent, *self.poison} <= {report.id for report in self.reports}
+        """Whether every good message is done; of nothing but poison, whether each was tried."""
+        return (self.sent.keys() or self.poison) <= {report.id for report in self.reports}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ LABEL_EXECUTION = "io.scaler.execution"
 LABEL_REPLICA = "io.scaler.replica"
 LABEL_CONTAINER = "io.scaler.container"
 LABEL_PLAN = "io.scaler.plan"
+LABEL_NETWORK = "io.scaler.network"
 
 
 def job_name_fault(name: str) -> str | None:

@@ -63,7 +63,7 @@ if [ "${fails:-0}" != 0 ]; then
   echo "failed: $name"
   exit 1
 fi
-mv "$held" "done/${name#\\~}"
+mv "$held" "done/${name#\\~}" || { note robbed; exit 3; }
 note done
 echo "done: $name"
 """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from scaler.soak.notes import Notes
@@ -12,6 +14,10 @@ from scaler.soak.plan import Deed
 
 STILL_RUNNING_S: Final = 120.0
 """How long executions may run on that were begun under a higher maximum: no message of a soak takes that long."""
+
+MINUTE_S: Final = 60
+BACK_S: Final = 20.0
+"""How long after a daemon was killed or held a minute counts as one at which it was not there."""
 
 FATAL: Final = frozenset({Deed.KILL_WORKER, Deed.KILL_SHIM, Deed.KILL_CONTAINER, Deed.REMOVE_CONTAINER})
 TIMEOUT: Final = "ReplicaTimeout"
@@ -31,7 +37,19 @@ def account(notes: Notes) -> tuple[Verdict, ...]:
     """Judge everything but growth."""
     return tuple(
         judge(notes)
-        for judge in (_lost, _twice, _returned, _outcomes, _maximum, _parallelism, _promises, _mishaps, _left)
+        for judge in (
+            _lost,
+            _twice,
+            _returned,
+            _outcomes,
+            _maximum,
+            _parallelism,
+            _schedule,
+            _suspended,
+            _promises,
+            _mishaps,
+            _left,
+        )
     )
 
 
@@ -153,6 +171,47 @@ def _parallelism(notes: Notes) -> Verdict:
     return _verdict("never above the parallelism", breaches, f"{len(notes.crowds)} looks from outside")
 
 
+def _schedule(notes: Notes) -> Verdict:
+    """Each minute has its execution, but for those at which the daemon was down, held, or had just come back."""
+    away = [
+        (done.at_s - 1, done.at_s + done.act.lasts_s + BACK_S)
+        for done in notes.acts
+        if done.act.deed in (Deed.KILL_DAEMON, Deed.PAUSE_DAEMON)
+    ]
+    first = math.ceil((notes.begun_at + BACK_S) / MINUTE_S)
+    last = math.floor((notes.begun_at + notes.load_until - 1) / MINUTE_S)
+    due = [
+        minute
+        for minute in range(first, last + 1)
+        if not any(begin <= minute * MINUTE_S - notes.begun_at <= end for begin, end in away)
+    ]
+    breaches = [
+        f"{job}: nothing was started at minute {minute}"
+        for job in notes.plan.scheduled
+        for minute in due
+        if f"{job}-{minute}" not in notes.ran
+    ]
+    text = f"{len(due)} minutes at which the daemon was there, {len(notes.plan.scheduled)} jobs"
+    return _verdict("each minute its execution", breaches, text)
+
+
+def _suspended(notes: Notes) -> Verdict:
+    """From the answer to a suspension on until somebody asks to resume, nothing of the job begins."""
+    deeds = [done for done in notes.acts if done.act.deed in (Deed.SUSPEND, Deed.RESUME)]
+    spans = [
+        (one.act.job, one.at_s, two.at_s)
+        for one, two in pairwise(sorted(deeds, key=lambda done: done.at_s))
+        if one.act.deed is Deed.SUSPEND and one.subject and two.act.deed is Deed.RESUME
+    ]
+    breaches = [
+        f"{ran.name}: begun at {ran.begun_at - notes.begun_at:.1f} s, {job} was suspended from {since:.1f} s on"
+        for job, since, until in spans
+        for ran in notes.ran.values()
+        if ran.job == job and ran.begun_at is not None and since < ran.begun_at - notes.begun_at < until
+    ]
+    return _verdict("suspended jobs start nothing", breaches, f"{len(spans)} suspensions")
+
+
 def _promises(notes: Notes) -> Verdict:
     breaches = [f"{text} (at {at:.0f} s)" for text, at in notes.broken.items()]
     text = f"the daemon was asked {notes.looks} times for broken promises; an executor was silent {notes.silent} times"
@@ -162,7 +221,9 @@ def _promises(notes: Notes) -> Verdict:
 
 
 def _mishaps(notes: Notes) -> Verdict:
-    text = f"it was started {len(notes.starts)} times, {_number(notes, Deed.KILL_DAEMON)} times after it was killed"
+    text = (
+        f"starts of the daemon: {len(notes.starts)}; it was killed {_number(notes, Deed.KILL_DAEMON)} times"
+    )
     return _verdict("the daemon lives", notes.mishaps, text)
 
 

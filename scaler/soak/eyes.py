@@ -19,6 +19,7 @@ from scaler.soak.jobs import MARK, Ground
 from scaler.soak.notes import Crowd
 
 _PROC: Final = Path("/proc")
+_ENDED: Final = ("exited", "dead")
 _SHIM: Final = b"_process_shim.py"
 
 
@@ -30,6 +31,8 @@ class Worker:
     job: str
     pids: tuple[int, ...] = ()
     container: str = ""
+    is_running: bool = True
+    """Whether it is known to run. A container that is being started may run before the engine's list says so."""
 
 
 class Eyes:
@@ -40,13 +43,18 @@ class Eyes:
         self._engine = engine
 
     async def look(self) -> dict[str, Worker] | None:
-        """Give who lives, by replica; None if the engine does not say."""
+        """Give who lives or may live, by replica; None if the engine does not say."""
         found = await asyncio.to_thread(self.processes)
         try:
-            for one in await self.containers("running"):
-                replica = one["Labels"].get(LABEL_REPLICA, "")
-                job = one["Labels"].get(LABEL_JOB, "")
-                found[replica] = Worker(replica=replica, job=job, container=one["Id"])
+            for one in await self.containers():
+                if one["State"] not in _ENDED:
+                    replica = one["Labels"].get(LABEL_REPLICA, "")
+                    found[replica] = Worker(
+                        replica=replica,
+                        job=one["Labels"].get(LABEL_JOB, ""),
+                        container=one["Id"],
+                        is_running=one["State"] == "running",
+                    )
         except RigError:
             return None
         return found
@@ -66,7 +74,7 @@ class Eyes:
             for (replica, job), found in pids.items()
         }
 
-    async def containers(self, status: str = "") -> list[Any]:
+    async def containers(self) -> list[Any]:
         """List containers that have a folder of this soak mounted.
 
         Raises:
@@ -74,8 +82,7 @@ class Eyes:
         """
         if self._engine is None:
             return []
-        only = f',"status":["{status}"]' if status else ""
-        filters = f'{{"label":["{LABEL_REPLICA}"]{only}}}'
+        filters = f'{{"label":["{LABEL_REPLICA}"]}}'
         listed = await self._engine.call("GET", "/containers/json", all="true", filters=filters)
         own = str(self._ground.folder)
         return [one for one in listed if any(str(m.get("Source", "")).startswith(own) for m in one["Mounts"])]
@@ -103,7 +110,7 @@ def crowds(
     """
     replicas: dict[str, Counter[str]] = {job: Counter() for job in jobs}
     for replica in before.keys() & now.keys():
-        if now[replica].job in replicas:
+        if now[replica].job in replicas and before[replica].is_running and now[replica].is_running:
             replicas[now[replica].job][execution_of(replica)] += 1
     return [
         Crowd(at_s=at_s, job=job, executions=len(found), replicas=max(found.values(), default=0))

@@ -23,7 +23,7 @@ from scaler.soak.jobs import Ground, event_job
 from scaler.soak.notes import Done, Notes
 from scaler.soak.plan import Act, Deed
 
-UP_S: Final = 60.0
+UP_S: Final = 120.0
 LOOK_S: Final = 0.1
 _HANGING: Final = (
     b"GET /scaler/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -110,10 +110,13 @@ class Hands:
         return None
 
     async def _suspend(self, act: Act) -> Done:
-        call = self._on.api.suspend if act.deed is Deed.SUSPEND else self._on.api.resume
+        """Suspend or resume. The time that is noted lies within the suspension: after the one, before the other."""
         at = self._on.now()
-        await asyncio.to_thread(call, act.job)
-        return Done(act=act, at_s=at, subject=act.job)
+        if act.deed is Deed.RESUME:
+            await asyncio.to_thread(self._on.api.resume, act.job)
+            return Done(act=act, at_s=at, subject=act.job)
+        await asyncio.to_thread(self._on.api.suspend, act.job)
+        return Done(act=act, at_s=self._on.now(), subject=act.job)
 
     # --- files ----------------------------------------------------------------------------------------------
 
@@ -181,7 +184,11 @@ class Hands:
         """Kill one that lives. It is noted before, so that what follows from it is never unexplained."""
         in_container = act.deed in (Deed.KILL_CONTAINER, Deed.REMOVE_CONTAINER)
         living = await self._on.eyes.look() or {}
-        fit = sorted(name for name, worker in living.items() if bool(worker.container) == in_container)
+        fit = sorted(
+            name
+            for name, worker in living.items()
+            if worker.is_running and bool(worker.container) == in_container
+        )
         if not fit:
             return None
         worker = living[self._on.random.choice(fit)]

@@ -55,13 +55,20 @@ class Returned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """An execution as the API told it last. `replicas`: each with the reason of its end, empty while it lives."""
+    """An execution as the API told it last.
+
+    Attributes:
+        name, job, status, reason: its own.
+        replicas: each with the reason of its end, empty while it lives.
+        begun_at: when its first replica was recorded, seconds since 1970; None if that is not told.
+    """
 
     name: str
     job: str
     status: str
     reason: str
     replicas: tuple[tuple[str, str], ...]
+    begun_at: float | None = None
 
     @property
     def is_final(self) -> bool:
@@ -88,7 +95,7 @@ class Notes:
 
     Attributes:
         plan: what was to be done.
-        begun: wall time, for people.
+        begun: wall time, for people; `begun_at` is the same, seconds since 1970.
         sent: what was sent.
         places: at the end, by job: how often each message is there, and which of them are done.
         journal: words of workers: what (took, done, failed, empty), the replica, the message.
@@ -110,6 +117,7 @@ class Notes:
 
     plan: Plan
     begun: str = ""
+    begun_at: float = 0.0
     sent: list[Send] = field(default_factory=list)
     places: dict[str, Counter[str]] = field(default_factory=dict)
     done: dict[str, set[str]] = field(default_factory=dict)

@@ -97,7 +97,8 @@ class _Run:
         self._over = asyncio.Event()
         self._closed = asyncio.Event()
         self._ground = ground
-        self.notes = Notes(plan=plan, begun=clock.now().strftime("%Y-%m-%d %H:%M:%SZ"))
+        now = clock.now()
+        self.notes = Notes(plan=plan, begun=now.strftime("%Y-%m-%d %H:%M:%SZ"), begun_at=now.timestamp())
         spools = {job: Spool(ground.queue(job)) for job in (*plan.jobs, *plan.manual, *plan.scheduled)}
         self._api = options.connect(ground.folder / "daemon" / "state")
         self._daemon = Daemon(

@@ -115,6 +115,68 @@ def test_the_ports_and_images_of_the_chosen_profile_are_looked_at() -> None:
     assert {"MSSQL_IMAGE", "SERVICEBUS_EMULATOR_IMAGE"} < {one.variable for one in check.images(emulator, {})}
 
 
+def test_variables_are_read_as_compose_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        "# one\nexport A=\"1\" # mine\nB='2'\n C = 3 # three\nD=a#b\nE=\nF\nG=amqp://u:p@h/?x=1\nH: 8\nA2=x y\n"
+    )
+    read = {
+        "A": "1",
+        "B": "2",
+        "C": "3",
+        "D": "a#b",
+        "E": "",
+        "G": "amqp://u:p@h/?x=1",
+        "H": "8",
+        "A2": "x y",
+    }
+    assert check.settings([file], {}) == read
+    assert check.settings([file], {"A": "9"}) == {**read, "A": "9"}
+
+
+def test_a_port_that_two_brokers_want_is_told() -> None:
+    wanted = [check.Port("KAFKA_PORT", 5), check.Port("AZURITE_PORT", 5), check.Port("RABBITMQ_PORT", 6)]
+    assert list(check.shared_ports(wanted)) == [
+        "port 5: wanted by KAFKA_PORT and AZURITE_PORT; choose others in compose/.env"
+    ]
+    (told,) = check.shared_ports([check.Port("SERVICEBUS_PORT", 5)] * 2)
+    assert "set one of their profiles only" in told
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"COMPOSE_PROFILES": "devbroker"}, []),
+        ({"COMPOSE_PROFILES": ""}, []),
+        ({"COMPOSE_PROFILES": "emulator", "ACCEPT_EULA": "Y"}, []),
+        ({"COMPOSE_PROFILES": "devbrokr"}, ["no profile 'devbrokr'; there are devbroker, emulator"]),
+        ({"COMPOSE_PROFILES": "emulator"}, ["ACCEPT_EULA=Y in compose/.env"]),
+    ],
+    ids=range(5),
+)
+def test_a_profile_that_starts_nothing_is_told(values: dict[str, str], told: list[str]) -> None:
+    found = list(check.profile_faults(values, frozenset({"devbroker", "emulator"})))
+    assert [word in fault for word, fault in zip(told, found, strict=True)] == [True] * len(told)
+
+
+def test_an_engine_that_the_guard_would_not_be_given_is_told() -> None:
+    own = {"DOCKER_HOST": "unix:///run/user/7/docker.sock"}
+    assert "set DOCKER_SOCKET=/run/user/7/docker.sock" in check.other_engine(own)
+    assert check.other_engine({**own, "DOCKER_SOCKET": "/run/user/7/docker.sock"}) is None
+    assert check.other_engine({"DOCKER_HOST": "unix:///var/run/docker.sock"}) is None
+    assert check.other_engine({"DOCKER_HOST": "tcp://engine:2375"}) is None
+    assert check.other_engine({}) is None
+
+
+def test_of_a_project_that_is_half_up_only_its_own_ports_may_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = '{"Name": "a", "Publishers": [{"PublishedPort": 9092}, {"PublishedPort": 0}]}'
+    for printed in (f"{row}\n{row}", f"[{row}]"):
+        monkeypatch.setenv("PATH", fake_docker(tmp_path, f"echo '{printed}'")["PATH"])
+        assert check.own_ports(("docker", "compose")) == {9092, 0}
+
+
 def test_a_taken_port_is_named_with_its_variable_and_a_free_one() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -150,6 +212,10 @@ def fake_docker(folder: Path, script: str) -> dict[str, str]:
         (
             '[ "$1" = version ] && echo 20.10.24 || echo 2.6.1',
             "version 2.6 is too old; install 2.20 or newer",
+        ),
+        (
+            'case "$*" in *config*) echo invalid hostPort: x; exit 1;; *) echo 2.40.3;; esac',
+            "variables cannot be used (invalid hostPort: x); correct compose/.env",
         ),
     ],
 )

@@ -12,7 +12,8 @@ from executors.docker import open_docker
 from scaler.model.pod import VolumeMount
 from scaler.model.replica import ContainerSpec, PodSpec, ReplicaHandle, ReplicaSpec, VolumeSpec
 from scaler.ports.executor import Executor, ExecutorContext
-from scaler.testing.executor_contract import ExecutorContract, make_spec
+from scaler.testing.executor_contract import ExecutorContract, make_spec, soon
+from tests.executors._holders import holders, wait_for_holders
 from tests.infra.engine import Engine
 
 
@@ -65,3 +66,24 @@ class TestDockerExecutorWithAHolder(TestDockerExecutor):
         self.image = worker_image
         async with open_docker({"host": docker_engine.url}, context) as executor:
             yield cast("Executor", Podded(executor))
+
+
+class TestDockerExecutorWithReadyNetworks(TestDockerExecutor):
+    """The same promises for replicas that join a network which was there before them."""
+
+    @pytest.fixture
+    async def executor(
+        self, context: ExecutorContext, docker_engine: Engine, worker_image: str
+    ) -> AsyncIterator[Executor]:
+        self.image = worker_image
+        async with open_docker({"host": docker_engine.url, "readyNetworks": 2}, context) as executor:
+            await self.run_one(executor)
+            with docker_engine.client() as client:
+                await wait_for_holders(client, context.instance, 2)
+            yield executor
+        with docker_engine.client() as client:
+            assert holders(client, context.instance) == []
+
+    async def run_one(self, executor: Executor) -> None:
+        handle, _ = await self.run(executor, self.spec(["true"]))
+        await soon(executor.remove(handle))

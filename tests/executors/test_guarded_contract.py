@@ -16,6 +16,7 @@ import pytest
 from executors.docker import open_docker
 from scaler.errors import LaunchError
 from scaler.model.job import Resources
+from scaler.model.names import LABEL_INSTANCE, LABEL_NETWORK, LABEL_PLAN, LABEL_REPLICA
 from scaler.model.pod import VolumeMount
 from scaler.model.replica import ContainerSpec, PodSpec, ReplicaSpec, VolumeSpec
 from scaler.model.secret import Secret
@@ -125,6 +126,40 @@ async def test_a_container_may_join_no_strangers_network(
 
 
 @pytest.mark.parametrize(
+    "labels",
+    [
+        {LABEL_INSTANCE: "another", LABEL_NETWORK: "bridge"},
+        {LABEL_INSTANCE: "another", LABEL_PLAN: "{}"},
+        {**OURS, LABEL_REPLICA: "orders-1"},
+        {LABEL_NETWORK: "bridge"},
+    ],
+    ids=["another daemon's ready one", "another daemon's holder", "our own replica's", "nobody's"],
+)
+async def test_a_container_joins_no_network_but_that_of_a_holder_of_its_own_daemon(
+    caller: Caller, docker_engine: Engine, worker_image: str, labels: dict[str, str]
+) -> None:
+    def joining(container: str) -> dict[str, Any]:
+        host = {"SecurityOpt": ["no-new-privileges"], "NetworkMode": f"container:{container}"}
+        return {"Image": worker_image, "Labels": OURS, "HostConfig": host}
+
+    with docker_engine.client() as client:
+        made = client.containers.create(worker_image, ["true"], labels=labels)
+        own = client.containers.create(worker_image, ["true"], labels={**OURS, LABEL_NETWORK: "bridge"})
+        try:
+            for name in (made.id, made.name, made.id[:12]):
+                status, text = await caller.ask("POST", "/containers/create", joining(name))
+                assert (status, "refused by the guard" in text) == (403, True)
+            status, text = await caller.ask("POST", "/containers/create", joining(own.name))
+            assert status == 201
+            joined = client.containers.get(json.loads(text)["Id"])
+            assert joined.attrs["HostConfig"]["NetworkMode"] == f"container:{own.id}"
+            joined.remove()
+        finally:
+            made.remove()
+            own.remove()
+
+
+@pytest.mark.parametrize(
     ("target", "host"),
     [
         ("/containers/create", {"Privileged": True}),
@@ -164,6 +199,9 @@ async def test_strangers_volumes_are_neither_mounted_nor_removed(
                 status, text = await Caller(path).ask("POST", "/containers/create", body)
                 assert status == 201
                 client.containers.get(json.loads(text)["Id"]).remove()
+                assert (await Caller(path).ask("GET", f"/volumes/{name}"))[0] == 200
+                status, text = await Caller(path).ask("DELETE", f"/volumes/{name}?force=1")
+                assert (status, "not one of the daemon's" in text) == (403, True)
         finally:
             volume.remove(force=True)
     assert (await caller.ask("POST", "/volumes/create", {"Name": name, "Labels": OURS}))[0] == 201

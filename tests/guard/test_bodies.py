@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from scaler.guard.body import check_create, check_volume, joining
+from executors._docker_config import ready_config
+from scaler.guard.body import check_create, check_volume, joining, must_be_own_holder
 from scaler.guard.grants import Grants, Refused
 from scaler.guard.policy import read_json
-from scaler.model.names import LABEL_INSTANCE
+from scaler.model.names import LABEL_INSTANCE, LABEL_NETWORK, LABEL_PLAN
 from tests.guard.bodies import GRANTS, INSTANCE, OURS, bind, body, resolve
 
 IN_MEMORY = {
@@ -152,6 +153,10 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         body(Mounts=[{"Type": "tmpfs", "Target": "/x", "TmpfsOptions": {"Options": [["exec"]]}}]),
         "TmpfsOptions",
     ),
+    "memory with a mode that is no number": (
+        body(Mounts=[{"Type": "tmpfs", "Target": "/x", "TmpfsOptions": {"Mode": True}}]),
+        "TmpfsOptions",
+    ),
     "no HostConfig": ({"Image": "x", "Labels": OURS}, "HostConfig"),
     "no object": ([], "body"),  # type: ignore[dict-item]
 }
@@ -203,6 +208,20 @@ def test_a_joined_container_is_told_and_then_named_by_its_id() -> None:
     assert checked.joined == "first"
     assert joining(checked.body, "0123abcd")["HostConfig"]["NetworkMode"] == "container:0123abcd"
     assert "name a container" in refusal(body(NetworkMode="container:../x"))
+
+
+def test_only_a_holder_of_the_same_daemon_is_joined() -> None:
+    must_be_own_holder("a", {**OURS, LABEL_NETWORK: "bridge"}, OURS)
+    must_be_own_holder("a", {**OURS, LABEL_PLAN: "{}"}, OURS)
+    for held in ({**OURS}, {LABEL_INSTANCE: "other", LABEL_NETWORK: "bridge"}, {LABEL_NETWORK: "bridge"}):
+        with pytest.raises(Refused, match="'a' holds no network for this daemon"):
+            must_be_own_holder("a", held, OURS)
+
+
+def test_the_body_of_a_ready_network_passes_and_none_on_a_network_that_is_not_granted() -> None:
+    given = ready_config("scaler-holder:1-amd64", "orders", INSTANCE)
+    assert check_create(given, GRANTS, resolve).body == given
+    assert "--allow-network db" in refusal(ready_config("scaler-holder:1-amd64", "db", INSTANCE))
 
 
 def test_one_daemon_may_be_singled_out() -> None:

@@ -72,6 +72,17 @@ def test_the_sums_of_a_run() -> None:
     )
 
 
+def test_poison_is_waited_for_only_where_there_is_nothing_else() -> None:
+    made = Notes(job="j", kind="k", max_executions=4, poison={"r/1", "r/2"}, reports=[said("r/1", 1.0, 2.0)])
+    assert not made.is_drained()
+    made.reports.append(said("r/2", 2.0, 3.0))
+    assert made.is_drained()
+    made.sent["r/3"] = 3.0
+    assert not made.is_drained()
+    made.reports = [said("r/3", 4.0, 5.0)]
+    assert made.is_drained()
+
+
 def test_executions_that_still_run_when_it_ends_are_not_wasted_yet() -> None:
     made = Notes(job="j", kind="k", max_executions=4)
     made.statuses.update({"Running": 2, "Processing": 1, "Failed": 1})

@@ -12,6 +12,8 @@ from scaler.soak.plan import Plan, Send, make_plan
 MIB = 1 << 20
 SECONDS = 600.0
 JOB = "process-fast"
+CRON = "process-cron"
+BEGUN = 1_800_000_000
 
 
 @cache
@@ -50,8 +52,13 @@ def good(messages: int = 5) -> Notes:
         )
         for n in range(messages)
     ]
+    cron = [
+        Ran(name=f"{CRON}-{minute}", job=CRON, status="Succeeded", reason="Completed", replicas=())
+        for minute in range(BEGUN // 60, BEGUN // 60 + 11)
+    ]
     return Notes(
         plan=plan(),
+        begun_at=BEGUN,
         begun="2026-01-01 00:00:00Z",
         sent=[Send(at_s=float(n), job=JOB, names=(name,), think_s=0) for n, name in enumerate(names)],
         places={JOB: Counter(names)},
@@ -65,7 +72,7 @@ def good(messages: int = 5) -> Notes:
         starts=[0.0, 60.0, 200.0],
         samples=[sample(float(at)) for at in range(int(SECONDS))],
         crowds=[Crowd(at_s=float(n), job=JOB, executions=n % 5, replicas=1) for n in range(messages)],
-        ran={one.name: one for one in ran},
+        ran={one.name: one for one in (*ran, *cron)},
         looks=10,
         load_until=SECONDS,
         ended=SECONDS + 10,

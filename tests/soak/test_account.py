@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scaler.soak.account import STILL_RUNNING_S, account, allowed
 from scaler.soak.notes import Crowd, Done, Notes, Returned
 from scaler.soak.plan import Act, Deed, Lane
-from tests.soak.kit import JOB, good
+from tests.soak.kit import BEGUN, CRON, JOB, good
 
 FIRST = f"{JOB}-000000"
 EXECUTION = f"{JOB}-{0:010}"
@@ -76,6 +76,17 @@ def widen(notes: Notes) -> None:
     notes.crowds.append(Crowd(at_s=9, job=JOB, executions=1, replicas=2))
 
 
+def skip_a_minute(notes: Notes) -> None:
+    del notes.ran[f"{CRON}-{BEGUN // 60 + 5}"]
+
+
+def start_suspended(notes: Notes) -> None:
+    for deed, at in ((Deed.SUSPEND, 100.0), (Deed.RESUME, 110.0)):
+        act = Act(at_s=at, deed=deed, lane=Lane.FILES, job=JOB)
+        notes.acts.append(Done(act=act, at_s=at, subject=JOB))
+    notes.ran[EXECUTION] = replace(notes.ran[EXECUTION], begun_at=BEGUN + 105.0)
+
+
 def violate(notes: Notes) -> None:
     notes.broken["Orphan x: nobody's"] = 12.0
 
@@ -102,6 +113,8 @@ SPOILT: list[tuple[Callable[[Notes], None], str]] = [
     (vanish, "one outcome with a reason"),
     (overfill, "never above the maximum"),
     (widen, "never above the parallelism"),
+    (skip_a_minute, "each minute its execution"),
+    (start_suspended, "suspended jobs start nothing"),
     (violate, "the daemon's own promises"),
     (die, "the daemon lives"),
     (stay, "nothing left"),
@@ -167,6 +180,23 @@ def test_a_run_that_was_ended_early_judges_nothing_that_needs_its_end() -> None:
     lose_all.interrupted = True
     lose(lose_all)
     assert list(broken(lose_all)) == ["nothing lost"]
+
+
+def test_a_minute_at_which_the_daemon_was_away_needs_no_execution() -> None:
+    for deed, at in ((Deed.KILL_DAEMON, 295.0), (Deed.PAUSE_DAEMON, 299.0)):
+        notes = good()
+        skip_a_minute(notes)
+        act = Act(at_s=at, deed=deed, lane=Lane.DAEMON, lasts_s=3)
+        notes.acts.append(Done(act=act, at_s=at))
+        assert broken(notes) == {}
+
+
+def test_what_begins_before_or_after_a_suspension_is_no_breach() -> None:
+    for at in (99.0, 111.0):
+        notes = good()
+        start_suspended(notes)
+        notes.ran[EXECUTION] = replace(notes.ran[EXECUTION], begun_at=BEGUN + at)
+        assert broken(notes) == {}
 
 
 def test_what_was_begun_under_a_higher_maximum_may_run_on_for_a_while() -> None:

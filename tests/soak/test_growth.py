@@ -12,7 +12,7 @@ from scaler.soak.report import body, is_sound, report_page, rows, verdicts
 from tests.soak.kit import MIB, good, sample
 
 LEAKS = {
-    "memory": lambda at: sample(at, rss=int((75 + at / 60) * MIB)),
+    "memory": lambda at: sample(at, rss=int((75 + at / 20) * MIB)),
     "file descriptors": lambda at: sample(at, fds=18 + int(at / 30)),
     "threads": lambda at: sample(at, threads=6 + int(at / 30)),
     "database": lambda at: sample(at, db=int((2 + at / 120) * MIB)),
@@ -20,7 +20,7 @@ LEAKS = {
     "logs": lambda at: sample(at, logs=int((1 + at / 120) * MIB)),
     "other files": lambda at: sample(at, other=100_000 + int(at * 10_000)),
 }
-"""A mebibyte of memory a minute, two descriptors a minute, and so on."""
+"""Three mebibytes of memory a minute, two descriptors a minute, and so on."""
 
 
 def growing(samples: list[Sample]) -> list[str]:
@@ -88,6 +88,6 @@ def test_the_report_of_a_leak_says_what_grows() -> None:
     notes = good()
     notes.samples = [LEAKS["memory"](float(at)) for at in range(600)]
     assert not is_sound(verdicts(notes))
-    assert "memory grows by 1.0" in report_page({}, notes)
+    assert "memory: grows by 3.0" in report_page({}, notes)
     assert ("flat: memory", "BROKEN") in [row[:2] for row in rows(verdicts(notes))]
     assert body({}, notes)["sound"] is False
