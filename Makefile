@@ -36,8 +36,7 @@ flood:           ## flood all four jobs of it, follow, and leave a report in com
 
 down:            ## end all of it: what still runs, containers, network and volumes
 	-$(COMPOSE) stop scaler
-	-docker ps --all --quiet --filter label=io.scaler.instance --filter network=$${SCALER_NETWORK:-$${COMPOSE_PROJECT_NAME:-scaler}_default} \
-		| xargs -r docker rm --force --volumes
+	-$(PYTHON) compose/remains.py $(COMPOSE)
 	$(COMPOSE) --profile '*' down --volumes --remove-orphans
 
 test: check prepare  ## all checks, then all tests; REQUIRE=all fails for a service that cannot be had

@@ -38,7 +38,7 @@ HELP: Mapping[str, tuple[Any, str]] = {
     "logMaxFile": (2, "log files the engine keeps of one container, the current one included; 2 or more"),
     "stopGrace": (10, "seconds between TERM and KILL when the engine itself stops a container"),
     "maxConcurrentLaunches": (
-        8,
+        16,
         "upper bound of launches under way at once; the executor finds its own below",
     ),
     "pullPolicy": ("ifNotPresent", "when images are pulled: ifNotPresent, always or never"),

@@ -1,8 +1,8 @@
 """Finds out how many launches at once an engine bears, and lets no more through.
 
-An engine that is asked for too much at once gets slower for everybody. So the bound follows what is
-measured: it grows by one for a full round of launches that were not slower than usual, and shrinks by
-a quarter when they were (additive increase, multiplicative decrease).
+Launches at once share the engine, so each takes longer although all together are done sooner: the time of one says
+little. What counts is how many an engine gets through in a second, which is how many are under way by how long each
+takes. The bound grows for as long as that rate does not fall, and shrinks when it has collapsed.
 """
 
 from __future__ import annotations
@@ -13,48 +13,59 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-_REMEMBERED = 64
-_TOLERANCE = 3.0  # launches at once share the engine: a little slower each is still faster in all
+_ROUNDS = 8  # remembered: an engine that others load as well gets slower, and that is not to count for ever
+_GOOD = 0.8  # of the best rate: as good, for rates scatter
+_BAD = 0.5
 _DECREASE = 0.75
 
 
-class Aimd:
-    """The arithmetic: a bound between `least` and `upper`, moved by observed latencies. No clock, no waiting.
+class Climb:
+    """The arithmetic: a bound between `least` and `upper`, moved by observed launches. No clock, no waiting.
 
-    `least` must be worth its name: on a machine that others load too, latencies scatter by more than the
-    tolerance whatever we do, and the bound rests there.
+    A round is as many launches as are allowed at once, begun while half as many or more were under way. At first half a
+    round is enough, and a good one doubles the bound, so that a burst need not wait for the search; after the first
+    that was not good, a good one adds one.
+
+    `least` must be worth its name: on a machine that others load too, rates collapse whatever we do, and the bound
+    rests there.
     """
 
-    def __init__(self, *, upper: int, start: int = 4, least: int = 1) -> None:
-        self._upper = float(upper)
-        self._least = float(min(least, upper))
-        self._bound = float(min(start, upper))
-        self._latencies: dict[str, deque[float]] = {}
-        self._since_decrease = 0
-
-    @property
-    def bound(self) -> int:
+    def __init__(self, *, upper: int, start: int = 8, least: int = 1) -> None:
+        self._upper = upper
+        self._least = min(least, upper)
+        self._rates: dict[str, deque[float]] = {}
+        self._seen: dict[str, list[tuple[float, int]]] = {}
+        self._is_opening = True
+        self.bound = min(start, upper)
         """How many may be under way at once; at least 1."""
-        return max(1, int(self._bound))
 
     def observe(self, latency_s: float, *, in_flight: int, kind: str = "") -> None:
         """Take in one launch that succeeded.
 
         Args:
             latency_s: how long it took.
-            in_flight: how many were under way when it began, itself included. Unless that was the bound,
-                nothing is learnt about a higher one.
+            in_flight: how many were under way when it began, itself included. Fewer than half the bound teach nothing:
+                the engine had less to do than it may get.
             kind: launches of one kind are compared with each other only.
         """
-        latencies = self._latencies.setdefault(kind, deque(maxlen=_REMEMBERED))
-        latencies.append(latency_s)
-        self._since_decrease += 1
-        if latency_s > min(latencies) * _TOLERANCE:
-            if self._since_decrease >= self.bound:  # one decrease a round: its launches share one cause
-                self._bound = max(self._least, self._bound * _DECREASE)
-                self._since_decrease = 0
-        elif in_flight >= self.bound:
-            self._bound = min(self._upper, self._bound + 1.0 / self._bound)
+        if in_flight * 2 < self.bound:
+            return
+        seen = self._seen.setdefault(kind, [])
+        seen.append((latency_s, in_flight))
+        if len(seen) >= (self.bound // 2 if self._is_opening else self.bound):
+            rate = sum(count for _, count in seen) / max(sum(took for took, _ in seen), 1e-9)
+            seen.clear()
+            self._judge(rate, self._rates.setdefault(kind, deque(maxlen=_ROUNDS)))
+
+    def _judge(self, rate: float, rates: deque[float]) -> None:
+        rates.append(rate)
+        best = max(rates)
+        if rate >= best * _GOOD:
+            self.bound = min(self._upper, self.bound * 2 if self._is_opening else self.bound + 1)
+            return
+        self._is_opening = False
+        if rate < best * _BAD:
+            self.bound = max(self._least, int(self.bound * _DECREASE))
 
 
 @dataclass(slots=True)
@@ -65,9 +76,9 @@ class Slot:
 
 
 class Limiter:
-    """Lets as many through at once as its `Aimd` says; the others wait in order of arrival."""
+    """Lets as many through at once as its `Climb` says; the others wait in order of arrival."""
 
-    def __init__(self, rule: Aimd) -> None:
+    def __init__(self, rule: Climb) -> None:
         self.rule = rule
         self._in_flight = 0
         self._queue: deque[asyncio.Future[None]] = deque()

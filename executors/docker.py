@@ -34,7 +34,7 @@ from executors._docker_rotation import whole_below
 from executors._docker_settings import HELP, Limits, PullPolicy, parse_settings
 from executors._docker_watch import open_watcher
 from executors._labels import replica_of
-from executors._limiter import Aimd, Limiter
+from executors._limiter import Climb, Limiter
 from executors._logfile import read_log
 from executors._logparts import NO_LOG, is_there
 from scaler.errors import ConfigError, ExecutorUnavailable, LaunchError, NotFound
@@ -67,7 +67,7 @@ class DockerExecutor:
         self._pods = pods
         self._networks = networks
         self._limits = ports.limits
-        self._limiter = Limiter(Aimd(upper=ports.settings.max_concurrent_launches, least=_LAUNCHES_ALWAYS))
+        self._limiter = Limiter(Climb(upper=ports.settings.max_concurrent_launches, least=_LAUNCHES_ALWAYS))
         self._launching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def fingerprint(self) -> Health:

@@ -50,6 +50,15 @@ def _recorded(path: Path) -> None:
     _show(*read_body(text, f"--from {path}"))
 
 
+def _clean_up_when_ended() -> None:
+    """Make both ways of ending it an interrupt, from which containers and daemons are removed.
+
+    A shell lets what it starts in the background ignore the one that the keyboard sends.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
 @click.command(
     epilog="\b\nExamples:\n  scaler bench\n  scaler bench footprint --repeat 3\n"
     "  scaler bench -o json > mine.json\n  scaler bench --from mine.json\n"
@@ -104,8 +113,7 @@ def bench(
     from scaler.cli.client import Client
     from scaler.rig.machine import facts
 
-    # Whoever ends it, containers and daemons have to go: as with Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    _clean_up_when_ended()
     about = facts(shlex.join(["scaler", *sys.argv[1:]]), datetime.now(UTC))
     options = Options(repeat=repeat, quick=quick, image=image, say=lambda line: click.echo(line, err=True))
     found, failed = run_all(names, options, Client)

@@ -111,7 +111,7 @@ def _is_memory(driver: Any) -> bool:
 
 def _sizes_only(where: str, options: Any) -> None:
     good = isinstance(options, dict) and set(options) <= {"SizeBytes", "Mode"}
-    if not good or not all(isinstance(value, int) for value in options.values()):
+    if not good or not all(type(value) is int for value in options.values()):
         raise Refused(f"{where}.TmpfsOptions: only SizeBytes and Mode are let through")
 
 

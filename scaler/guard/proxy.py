@@ -111,7 +111,8 @@ class Guard:
             must_be_holder(archive, self._grants)
             return await self._pass(request, call, call.target(), body=archive)
         if subject is Subject.VOLUME:
-            await self._must_be_our_volume(call.name, is_made=False)
+            is_removed = call.route.method == "DELETE"
+            await self._must_be_our_volume(call.name, is_made=False, is_removed=is_removed)
         if subject is Subject.NETWORK:
             must_be_open_network(call.name, self._grants)
         return await self._pass(request, call, call.target())
@@ -149,9 +150,12 @@ class Guard:
         if not self._grants.owns(found["Config"]["Labels"]):
             raise Refused(f"container '{name}': not one of the daemon's; no setting allows it")
 
-    async def _must_be_our_volume(self, name: str, *, is_made: bool) -> None:
-        """Refuse a volume that is somebody else's. `is_made`: one that is absent is made with our label."""
-        if (not name and is_made) or self._grants.opens_volume(name):
+    async def _must_be_our_volume(self, name: str, *, is_made: bool, is_removed: bool = False) -> None:
+        """Refuse a volume that is somebody else's.
+
+        `is_made`: one that is absent is made with our label. `is_removed`: that it may be mounted is not enough.
+        """
+        if (not name and is_made) or (self._grants.opens_volume(name) and not is_removed):
             return  # the engine makes up a name, or everybody may have it
         try:
             found = await self._ask(f"/volumes/{name}")

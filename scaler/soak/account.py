@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from scaler.soak.notes import Notes
@@ -44,6 +45,7 @@ def account(notes: Notes) -> tuple[Verdict, ...]:
             _maximum,
             _parallelism,
             _schedule,
+            _suspended,
             _promises,
             _mishaps,
             _left,
@@ -193,6 +195,23 @@ def _schedule(notes: Notes) -> Verdict:
     return _verdict("each minute its execution", breaches, text)
 
 
+def _suspended(notes: Notes) -> Verdict:
+    """From the answer to a suspension on until somebody asks to resume, nothing of the job begins."""
+    deeds = [done for done in notes.acts if done.act.deed in (Deed.SUSPEND, Deed.RESUME)]
+    spans = [
+        (one.act.job, one.at_s, two.at_s)
+        for one, two in pairwise(sorted(deeds, key=lambda done: done.at_s))
+        if one.act.deed is Deed.SUSPEND and one.subject and two.act.deed is Deed.RESUME
+    ]
+    breaches = [
+        f"{ran.name}: begun at {ran.begun_at - notes.begun_at:.1f} s, {job} was suspended from {since:.1f} s on"
+        for job, since, until in spans
+        for ran in notes.ran.values()
+        if ran.job == job and ran.begun_at is not None and since < ran.begun_at - notes.begun_at < until
+    ]
+    return _verdict("suspended jobs start nothing", breaches, f"{len(spans)} suspensions")
+
+
 def _promises(notes: Notes) -> Verdict:
     breaches = [f"{text} (at {at:.0f} s)" for text, at in notes.broken.items()]
     text = f"the daemon was asked {notes.looks} times for broken promises; an executor was silent {notes.silent} times"
@@ -202,7 +221,9 @@ def _promises(notes: Notes) -> Verdict:
 
 
 def _mishaps(notes: Notes) -> Verdict:
-    text = f"it was started {len(notes.starts)} times, {_number(notes, Deed.KILL_DAEMON)} times after it was killed"
+    text = (
+        f"starts of the daemon: {len(notes.starts)}; it was killed {_number(notes, Deed.KILL_DAEMON)} times"
+    )
     return _verdict("the daemon lives", notes.mishaps, text)
 
 

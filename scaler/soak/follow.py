@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from scaler.errors import DaemonUnreachable, ScalerError
@@ -66,12 +67,15 @@ def take(notes: Notes, ran: Ran) -> None:
 
 def _ran(body: Any) -> Ran:
     own = body["properties"]
+    replicas = own["detailedStatus"]["replicas"]
+    begun = [one["times"]["created"] for one in replicas if "created" in one.get("times", {})]
     return Ran(
         name=str(body["name"]),
         job=_job(str(body["id"])),
         status=str(own["status"]),
         reason=str(own.get("reason", "")),
-        replicas=tuple((r["name"], r.get("reason", "")) for r in own["detailedStatus"]["replicas"]),
+        replicas=tuple((r["name"], r.get("reason", "")) for r in replicas),
+        begun_at=datetime.fromisoformat(min(begun)).timestamp() if begun else None,
     )
 
 

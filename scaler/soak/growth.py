@@ -167,5 +167,6 @@ def verdict(judged: Judged) -> Verdict:
         .replace(" ,", ",")
         .replace(" ;", ";")
     )
-    breaches = () if found.is_flat else (f"{row.name} grows by {found.per_minute:.3f} {unit} a minute",)
+    amount = f"{found.per_minute:.3f} {unit}".rstrip()
+    breaches = () if found.is_flat else (f"{row.name}: grows by {amount} a minute",)
     return Verdict(name=name, ok=found.is_flat, text=text, breaches=breaches)

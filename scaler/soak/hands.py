@@ -110,10 +110,13 @@ class Hands:
         return None
 
     async def _suspend(self, act: Act) -> Done:
-        call = self._on.api.suspend if act.deed is Deed.SUSPEND else self._on.api.resume
+        """Suspend or resume. The time that is noted lies within the suspension: after the one, before the other."""
         at = self._on.now()
-        await asyncio.to_thread(call, act.job)
-        return Done(act=act, at_s=at, subject=act.job)
+        if act.deed is Deed.RESUME:
+            await asyncio.to_thread(self._on.api.resume, act.job)
+            return Done(act=act, at_s=at, subject=act.job)
+        await asyncio.to_thread(self._on.api.suspend, act.job)
+        return Done(act=act, at_s=self._on.now(), subject=act.job)
 
     # --- files ----------------------------------------------------------------------------------------------
 

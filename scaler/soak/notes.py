@@ -55,13 +55,20 @@ class Returned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """An execution as the API told it last. `replicas`: each with the reason of its end, empty while it lives."""
+    """An execution as the API told it last.
+
+    Attributes:
+        name, job, status, reason: its own.
+        replicas: each with the reason of its end, empty while it lives.
+        begun_at: when its first replica was recorded, seconds since 1970; None if that is not told.
+    """
 
     name: str
     job: str
     status: str
     reason: str
     replicas: tuple[tuple[str, str], ...]
+    begun_at: float | None = None
 
     @property
     def is_final(self) -> bool:

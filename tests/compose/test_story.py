@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,18 +12,39 @@ import pytest
 from tests.infra.choose import Unavailable, absent
 from tests.infra.compose import Project, project
 from tests.infra.engine import Engine
+from tests.infra.paths import COMPOSE
 from tests.infra.process import wait_until
 
 pytestmark = pytest.mark.timeout(1200)
 
 
+LONELY = """\
+name: lonely
+properties:
+  configuration:
+    triggerType: Manual
+    replicaTimeout: 600
+    manualTriggerConfig: {}
+  template:
+    containers:
+      - {name: first, image: "${WORKER_IMAGE}", command: [sleep, "500"]}
+      - {name: second, image: "${WORKER_IMAGE}", command: [sleep, "500"]}
+"""
+"""A job of somebody's on the engine's own bridge, two containers a replica, that is in no hurry."""
+
+
 @pytest.fixture(scope="module")
-def stack(docker_engine: Engine) -> Iterator[Project]:
-    """The project, up."""
+def stack(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The project, up, with one job more."""
     if not docker_engine.url.startswith("unix://"):
         absent("docker", "the compose project needs the engine's unix socket")
     try:
         with project(docker_engine) as made:
+            jobs = tmp_path_factory.mktemp("compose") / "jobs"
+            shutil.copytree(COMPOSE / "jobs", jobs)
+            (jobs / "lonely.yaml").write_text(LONELY)
+            jobs.chmod(0o755)
+            made.env["SCALER_JOBS"] = str(jobs)
             made.make("up")
             yield made
     except Unavailable as exc:
@@ -36,7 +58,9 @@ def ready(stack: Project) -> dict[str, str]:
 
 
 def test_all_services_come_up_healthy_and_every_job_can_read_its_broker(stack: Project) -> None:
-    wanted = dict.fromkeys(("azure-queue", "hello", "kafka", "rabbitmq", "azure-servicebus"), "True")
+    wanted = dict.fromkeys(
+        ("azure-queue", "hello", "kafka", "lonely", "rabbitmq", "azure-servicebus"), "True"
+    )
     wait_until(lambda: ready(stack) == wanted, timeout_s=120, what="all jobs ready", interval_s=1)
     assert '"state": "broken"' not in stack.scaler("doctor", "--running", "-o", "json")
 
@@ -71,6 +95,17 @@ def test_a_flood_of_all_four_brokers_drains_and_sums_up(stack: Project, tmp_path
     assert "guard.refused" not in stack.compose("logs", "guard")
 
 
-def test_down_leaves_nothing(stack: Project) -> None:
-    stack.make("down")
-    assert stack.left() == []
+def test_down_leaves_nothing_not_even_what_runs_on_another_network(
+    stack: Project, docker_engine: Engine
+) -> None:
+    stack.scaler("job", "start", "lonely")
+    with docker_engine.client() as client:
+
+        def running() -> int:
+            return len(client.containers.list(filters={"label": "io.scaler.job=lonely"}, ignore_removed=True))
+
+        wait_until(
+            lambda: running() == 3, timeout_s=60, what="two containers and what holds them", interval_s=1
+        )
+        stack.make("down")
+        assert (stack.left(), running()) == ([], 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from executors._docker_exit import exit_of, vanished
 from executors._docker_images import full_name, registry_of
 from executors._docker_settings import PullPolicy, parse_settings
 from executors._labels import labels_of, owner_filter, replica_of
-from executors._limiter import Aimd, Limiter
+from executors._limiter import Climb, Limiter
 from executors.docker import EXECUTOR, check
 from scaler.errors import ConfigError, ExecutorUnavailable
 from scaler.model.job import Container, DockerOptions, Job, ManualTrigger, Template
@@ -39,7 +40,7 @@ def test_defaults_are_closed_and_bounded() -> None:
     settings = parse_settings({})
     assert (settings.host, settings.allowed_mounts, settings.pids_limit) == (None, (), 512)
     assert (settings.log_max_size, settings.log_max_file, settings.init) == ("10m", 2, True)
-    assert (settings.pull_policy, settings.max_concurrent_launches) == (PullPolicy.IF_NOT_PRESENT, 8)
+    assert (settings.pull_policy, settings.max_concurrent_launches) == (PullPolicy.IF_NOT_PRESENT, 16)
 
 
 @pytest.mark.parametrize(
@@ -242,43 +243,60 @@ def test_what_the_engine_does_not_know_was_removed_if_it_was_seen_to_run() -> No
 # the limiter
 
 
-def test_the_bound_grows_while_launches_are_quick() -> None:
-    rule = Aimd(upper=8)
+def _rounds(rule: Climb, rate: Callable[[int], float], launches: int = 200) -> list[int]:
+    """Give the bounds while the engine gets through so many a second, whatever is asked of it at once."""
     bounds = []
-    for _ in range(40):
-        rule.observe(0.5, in_flight=rule.bound)
+    for _ in range(launches):
+        rule.observe(rule.bound / rate(rule.bound), in_flight=rule.bound)
         bounds.append(rule.bound)
-    assert (bounds[0], bounds[-1], max(bounds)) == (4, 8, 8)
+    return bounds
 
 
-def test_the_bound_shrinks_when_launches_get_slow_and_never_below_one() -> None:
-    rule = Aimd(upper=8)
-    rule.observe(0.2, in_flight=1)
-    bounds = []
-    for _ in range(40):
-        rule.observe(1.0, in_flight=rule.bound)
-        bounds.append(rule.bound)
-    assert (bounds[3], bounds[-1]) == (3, 1)
+def test_the_bound_doubles_while_the_engine_gets_through_as_many_although_each_takes_longer() -> None:
+    bounds = _rounds(Climb(upper=16, start=4), lambda _bound: 5.0, 8)
+    assert bounds == [4, 8, 8, 8, 8, 16, 16, 16]
 
 
-def test_latencies_that_scatter_by_themselves_leave_the_bound_at_its_least() -> None:
-    rule = Aimd(upper=8, least=4)
+def test_an_engine_that_gets_less_done_when_asked_for_more_is_asked_for_less() -> None:
+    bounds = _rounds(Climb(upper=16), lambda bound: 10.0 if bound <= 10 else 2.0, 400)
+    assert (max(bounds), max(bounds[100:]) <= 11) == (16, True)
+
+
+def test_a_rate_that_is_neither_good_nor_bad_changes_nothing_but_that_growth_is_slow_from_then_on() -> None:
+    rule = Climb(upper=64, start=4)
+    assert _rounds(rule, lambda _bound: 10.0, 2)[-1] == 8
+    assert set(_rounds(rule, lambda _bound: 6.0, 20)) == {8}
+    assert _rounds(rule, lambda _bound: 10.0, 12)[-1] == 9
+
+
+def test_an_engine_in_trouble_is_left_at_least_so_many() -> None:
+    rule = Climb(upper=16, start=16, least=4)
+    _rounds(rule, lambda _bound: 10.0, 16)
+    seconds = 0.5
+    for _ in range(200):
+        seconds *= 1.05
+        rule.observe(rule.bound * seconds, in_flight=rule.bound)
+    assert rule.bound == 4
+
+
+def test_latencies_that_scatter_by_themselves_do_not_hold_the_bound_down() -> None:
+    rule = Climb(upper=16, least=4)
     bounds = set()
     for number in range(200):
         rule.observe((0.2, 0.9, 2.0)[number % 3], in_flight=rule.bound)
         bounds.add(rule.bound)
-    assert bounds == {4}
+    assert bounds == {8, 16}
 
 
 def test_an_idle_engine_teaches_nothing_about_a_higher_bound() -> None:
-    rule = Aimd(upper=8)
+    rule = Climb(upper=32)
     for _ in range(40):
         rule.observe(0.2, in_flight=1)
-    assert rule.bound == 4
+    assert rule.bound == 8
 
 
 async def test_no_more_than_the_bound_go_in_and_a_cancelled_one_frees_its_place() -> None:
-    limiter = Limiter(Aimd(upper=2))
+    limiter = Limiter(Climb(upper=2))
     inside = most = 0
 
     async def work() -> None:

@@ -199,6 +199,9 @@ async def test_strangers_volumes_are_neither_mounted_nor_removed(
                 status, text = await Caller(path).ask("POST", "/containers/create", body)
                 assert status == 201
                 client.containers.get(json.loads(text)["Id"]).remove()
+                assert (await Caller(path).ask("GET", f"/volumes/{name}"))[0] == 200
+                status, text = await Caller(path).ask("DELETE", f"/volumes/{name}?force=1")
+                assert (status, "not one of the daemon's" in text) == (403, True)
         finally:
             volume.remove(force=True)
     assert (await caller.ask("POST", "/volumes/create", {"Name": name, "Labels": OURS}))[0] == 201

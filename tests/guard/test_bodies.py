@@ -153,6 +153,10 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         body(Mounts=[{"Type": "tmpfs", "Target": "/x", "TmpfsOptions": {"Options": [["exec"]]}}]),
         "TmpfsOptions",
     ),
+    "memory with a mode that is no number": (
+        body(Mounts=[{"Type": "tmpfs", "Target": "/x", "TmpfsOptions": {"Mode": True}}]),
+        "TmpfsOptions",
+    ),
     "no HostConfig": ({"Image": "x", "Labels": OURS}, "HostConfig"),
     "no object": ([], "body"),  # type: ignore[dict-item]
 }

@@ -80,6 +80,13 @@ def skip_a_minute(notes: Notes) -> None:
     del notes.ran[f"{CRON}-{BEGUN // 60 + 5}"]
 
 
+def start_suspended(notes: Notes) -> None:
+    for deed, at in ((Deed.SUSPEND, 100.0), (Deed.RESUME, 110.0)):
+        act = Act(at_s=at, deed=deed, lane=Lane.FILES, job=JOB)
+        notes.acts.append(Done(act=act, at_s=at, subject=JOB))
+    notes.ran[EXECUTION] = replace(notes.ran[EXECUTION], begun_at=BEGUN + 105.0)
+
+
 def violate(notes: Notes) -> None:
     notes.broken["Orphan x: nobody's"] = 12.0
 
@@ -107,6 +114,7 @@ SPOILT: list[tuple[Callable[[Notes], None], str]] = [
     (overfill, "never above the maximum"),
     (widen, "never above the parallelism"),
     (skip_a_minute, "each minute its execution"),
+    (start_suspended, "suspended jobs start nothing"),
     (violate, "the daemon's own promises"),
     (die, "the daemon lives"),
     (stay, "nothing left"),
@@ -180,6 +188,14 @@ def test_a_minute_at_which_the_daemon_was_away_needs_no_execution() -> None:
         skip_a_minute(notes)
         act = Act(at_s=at, deed=deed, lane=Lane.DAEMON, lasts_s=3)
         notes.acts.append(Done(act=act, at_s=at))
+        assert broken(notes) == {}
+
+
+def test_what_begins_before_or_after_a_suspension_is_no_breach() -> None:
+    for at in (99.0, 111.0):
+        notes = good()
+        start_suspended(notes)
+        notes.ran[EXECUTION] = replace(notes.ran[EXECUTION], begun_at=BEGUN + at)
         assert broken(notes) == {}
 
 

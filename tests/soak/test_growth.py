@@ -88,6 +88,6 @@ def test_the_report_of_a_leak_says_what_grows() -> None:
     notes = good()
     notes.samples = [LEAKS["memory"](float(at)) for at in range(600)]
     assert not is_sound(verdicts(notes))
-    assert "memory grows by 3.0" in report_page({}, notes)
+    assert "memory: grows by 3.0" in report_page({}, notes)
     assert ("flat: memory", "BROKEN") in [row[:2] for row in rows(verdicts(notes))]
     assert body({}, notes)["sound"] is False
