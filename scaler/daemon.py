@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +21,11 @@ from scaler.config.document import LoadedJob
 from scaler.config.load import LoadResult, load_paths
 from scaler.config.merge import Merged, merge
 from scaler.config.settings import Settings, TraceSettings, load_settings
-from scaler.config.watch import watch
+from scaler.config.watch import fingerprint, watch
 from scaler.engine.audit import Audit
 from scaler.engine.clock import SystemClock
 from scaler.engine.crew import Crew
+from scaler.engine.memory import Memory
 from scaler.engine.retention import Keeper
 from scaler.engine.roster import Roster
 from scaler.engine.sessions import Sessions
@@ -48,7 +49,12 @@ from scaler.wire.rules import resolve_rule
 log = structlog.get_logger("scaler")
 
 FOOTING_EVERY_S = 1.0
+PUT_AT_ONCE = 100
+"""Jobs that are taken up together, so that their records share commits."""
 BY_SIGNAL = "signal"
+
+Results = AsyncIterator[LoadResult]
+"""What the job files hold, now and whenever they change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +89,13 @@ async def run(options: DaemonOptions) -> int:
     if options.drain is not None:
         settings = replace(settings, shutdown=replace(settings.shutdown, drain=options.drain))
     configure_logs(level=settings.log.level, form=settings.log.format)
-    first = await asyncio.to_thread(
-        load_paths, options.paths, env=os.environ, executor_settings=settings.executors
+    results = watch(
+        options.paths,
+        asyncio.sleep,
+        env=os.environ,
+        executor_settings=settings.executors,
+        known=await asyncio.to_thread(_first_look, options, settings),
     )
-    if first.faults and not first.jobs:
-        raise ConfigError("\n".join(str(fault) for fault in first.faults))
     _make_folder(settings.state_dir)
     ending = Ending()
     ending.listen()
@@ -99,7 +107,7 @@ async def run(options: DaemonOptions) -> int:
         audit = Audit(store, SystemClock())
         await audit.record(AuditAction.DAEMON_STARTED, by=BY_DAEMON, detail=f"release {__version__}")
         try:
-            await _serve(options, settings, supervisor, store, ending)
+            await _serve(results, settings, supervisor, store, ending)
         except* ScalerError as group:
             raise _first(group) from group
         await audit.record(AuditAction.DAEMON_STOPPED, by=BY_DAEMON)
@@ -184,7 +192,7 @@ def log_dir(state_dir: Path) -> Path:
 
 
 async def _serve(
-    options: DaemonOptions, settings: Settings, supervisor: Supervisor, store: Store, ending: Ending
+    results: Results, settings: Settings, supervisor: Supervisor, store: Store, ending: Ending
 ) -> None:
     """Run the engine, the API and the file watch until a signal comes or one of them fails.
 
@@ -207,7 +215,9 @@ async def _serve(
         ]
         ending.then(_ender(settings, supervisor, tasks), supervisor.close)
         applied = asyncio.Event()
-        files = _follow_files(options, settings, supervisor, store, applied)
+        memory = Memory(SystemClock())
+        files = _follow_files(results, supervisor, store, memory, applied)
+        side.append(tasks.create_task(memory.run(), name="daemon/memory"))
         side.append(tasks.create_task(files, name="files"))
         ready = tasks.create_task(applied.wait(), name="files/ready")
         await asyncio.wait([engine, ready], return_when=asyncio.FIRST_COMPLETED)
@@ -275,26 +285,44 @@ async def _keep_footing(settings: Settings) -> None:
 # --- job files --------------------------------------------------------------------------------------------
 
 
+def _first_look(options: DaemonOptions, settings: Settings) -> tuple[str, LoadResult]:
+    """Read the job files before anything is opened, and tell what they were read from. Blocks.
+
+    Raises:
+        ConfigError: none of them holds a job without a fault.
+    """
+    seen = fingerprint([os.fspath(path) for path in options.paths])
+    first = load_paths(options.paths, env=os.environ, executor_settings=settings.executors)
+    if first.faults and not first.jobs:
+        raise ConfigError("\n".join(str(fault) for fault in first.faults))
+    return seen, first
+
+
 async def _follow_files(
-    options: DaemonOptions,
-    settings: Settings,
+    results: Results,
     supervisor: Supervisor,
     store: Store,
+    memory: Memory,
     applied: asyncio.Event,
 ) -> None:
     """Once the engine is ready, apply what the files hold now, say so, and apply every change of them."""
     await supervisor.ready()
     running: dict[str, LoadedJob] = {}
     roster = Roster(store, SystemClock())
-    results = watch(options.paths, asyncio.sleep, env=os.environ, executor_settings=settings.executors)
     told: frozenset[str] = frozenset()
     async for result in results:
         merged = merge(running, result)
         told = _tell(merged, result, told)
-        running = await _apply(running, merged, supervisor, roster)
+        before, running = running, await _apply(running, merged, supervisor, roster)
+        memory.changed(_differences(before, running))
         await roster.settle(running, is_whole=not merged.faults)
         supervisor.take_up()
         applied.set()
+
+
+def _differences(before: dict[str, LoadedJob], after: dict[str, LoadedJob]) -> int:
+    """Count the jobs that were added, replaced or removed."""
+    return sum(before.get(name) is not after.get(name) for name in before.keys() | after.keys())
 
 
 def _tell(merged: Merged, result: LoadResult, told: frozenset[str]) -> frozenset[str]:
@@ -319,11 +347,8 @@ async def _apply(
     for name in running.keys() - merged.jobs.keys():
         await supervisor.delete(name)
     applied: dict[str, LoadedJob] = {}
-    for name, loaded in merged.jobs.items():
-        old = running.get(name)
-        if old is not None and old.job == loaded.job:
-            applied[name] = old
-            continue
+
+    async def put(name: str, loaded: LoadedJob) -> None:
         try:
             await supervisor.put(await roster.number(loaded.job, str(loaded.place)))
         except ConfigError as exc:
@@ -331,5 +356,17 @@ async def _apply(
             log.error("file.faulty", fault=faults[name])
         else:
             applied[name] = loaded
+
+    changed: list[tuple[str, LoadedJob]] = []
+    for name, loaded in merged.jobs.items():
+        old = running.get(name)
+        if old is not None and old.job == loaded.job:
+            applied[name] = old
+        else:
+            changed.append((name, loaded))
+    for first in range(0, len(changed), PUT_AT_ONCE):
+        async with asyncio.TaskGroup() as tasks:
+            for name, loaded in changed[first : first + PUT_AT_ONCE]:
+                tasks.create_task(put(name, loaded), name=f"daemon/put/{name}")
     supervisor.file_faults(faults)
     return applied

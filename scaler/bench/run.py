@@ -19,6 +19,9 @@ BENCHES: Final = {
     "launch": "the daemon's part between decision and start",
     "drain": "a burst of messages, to the engine at its best and to xargs",
     "slow": "workers that take their message late: executions a message",
+    "poison": "messages that always fail, beside good ones",
+    "recovery": "kill -9 in the middle of a burst",
+    "poll": "how many rules one core polls each second, and how late",
     "footprint": "memory, and the time until the daemon is ready",
     "network": "what of a container's start goes into its network",
 }

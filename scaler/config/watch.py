@@ -1,7 +1,8 @@
 """Sees edits of job files by comparing their contents.
 
 Contents and not change times or notifications: those miss bind mounts, editors that rename, and the
-symbolic links of a mounted ConfigMap. A few hundred files are read in milliseconds.
+symbolic links of a mounted ConfigMap. A few hundred files are read in milliseconds; where a pass takes longer,
+the next one comes later.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from scaler.config.load import LoadResult, load_paths
 INTERVAL_S = 0.5
 READ_S = 30.0
 """How long one pass over the files may take (a network file system that hangs), seconds."""
+REST = 20.0
+"""Rest after a look at the files, in times of what it took: thousands of files shall cost 5 % of a core, no more."""
+LONGEST_REST_S = 5.0
 Load = Callable[[Sequence[str]], LoadResult]
 
 
@@ -30,6 +34,7 @@ async def watch(
     executor_settings: Mapping[str, Mapping[str, Any]] | None = None,
     interval: float = INTERVAL_S,
     load: Load | None = None,
+    known: tuple[str, LoadResult] | None = None,
 ) -> AsyncGenerator[LoadResult, None]:
     """Give what the paths hold now, and again whenever a job file or a file with a secret has changed.
 
@@ -43,26 +48,29 @@ async def watch(
         executor_settings: as for `load_paths`.
         interval: seconds between two looks.
         load: what reads the paths; `load_paths` when left out.
+        known: what they held once, with the fingerprint of before they were read: they are not read again for nothing.
     """
     names = [os.fspath(path) for path in paths]
     load = load or partial(load_paths, env=env, executor_settings=executor_settings)
-    seen: str | None = None
+    clock = asyncio.get_running_loop().time
+    seen, held = known or (None, None)
     last: LoadResult | None = None
     while True:
-        secret_files = last.secret_files if last else ()
+        secret_files, began = last.secret_files if last else (), clock()
         try:
             async with asyncio.timeout(READ_S):
                 now = await asyncio.to_thread(fingerprint, names, secret_files)
-                result = last if now == seen else await asyncio.to_thread(load, names)
-                seen = now
+                took = clock() - began
+                result = held if now == seen else await asyncio.to_thread(load, names)
+                seen, held = now, result
         except TimeoutError:
-            result = last
+            result, took = last, READ_S
         if result is not None and result != last:
             if result.secret_files != secret_files:
                 seen = None  # newly named files may have changed since they were read: look once more
             last = result
             yield result
-        await clock_sleep(interval)
+        await clock_sleep(max(interval, min(took * REST, LONGEST_REST_S)))
 
 
 def fingerprint(paths: Sequence[str], secret_files: Sequence[str] = ()) -> str:

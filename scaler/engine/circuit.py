@@ -37,6 +37,10 @@ class Circuits:
     jitter: Callable[[], float] = field(default=lambda: random.uniform(0.8, 1.2))  # noqa: S311 - no secret
     _troubles: dict[str, _Trouble] = field(default_factory=dict)
 
+    def is_calm(self, address: str) -> bool:
+        """Whether nothing speaks against asking: the source failed nobody lately."""
+        return address not in self._troubles
+
     def refusal(self, address: str, now: float) -> PollFailure | None:
         """Give the known failure if the source is not to be asked now; None lets the caller ask.
 

@@ -24,6 +24,10 @@ class FaultLog:
         self._troubles: dict[str, _Trouble] = {}
         self._limited: dict[str, str] = {}
 
+    def is_quiet(self, subject: str) -> bool:
+        """Whether nothing is noted of a subject, so that it is no news that it is well."""
+        return subject not in self._troubles and subject not in self._limited
+
     def failed(self, subject: str, reason: str, message: str, now: datetime, **fields: object) -> None:
         """Note a failure; a line is written only if the subject was well or fails for another reason."""
         known = self._troubles.get(subject)

@@ -81,7 +81,7 @@ class JobLoop:
         self._decision: Decision | None = None
         self._decided_at: datetime | None = None
         self._idle: tuple[object, ...] | None = None
-        self.next_poll: datetime | None = None
+        self._due: float | None = None
         self.breaker = breaker.CLOSED
         self._early: list[ExecutionState] | None = []
         self._mover = PoisonMover(job, trigger, ports.poison)
@@ -101,6 +101,14 @@ class JobLoop:
         if self._decision is None or self._decided_at is None:
             return self._decision
         return replace(self._decision, at=self._decided_at)
+
+    @property
+    def next_poll(self) -> datetime | None:
+        """When the next tick is due; None before the first decision."""
+        if self._due is None:
+            return None
+        left_s = max(0.0, self._due - self._ports.clock.monotonic())
+        return self._ports.clock.now() + timedelta(seconds=left_s)
 
     def execution_ended(self, state: ExecutionState) -> None:
         """Take note of the end of one of this job's event executions."""
@@ -198,11 +206,12 @@ class JobLoop:
         await self._evaluate(sources, occasion, ticker)
 
     async def _rest(self, seconds: float) -> None:
+        """Sleep until woken. A timer that wakes costs half of what a limit on the waiting would."""
+        timer = asyncio.get_running_loop().call_later(max(seconds, SHORTEST_REST_S), self._wake.set)
         try:
-            async with asyncio.timeout(max(seconds, SHORTEST_REST_S)):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+            await self._wake.wait()
+        finally:
+            timer.cancel()
         self._wake.clear()
 
     async def _evaluate(self, sources: list[RuleSource], occasion: Occasion, ticker: Ticker) -> None:
@@ -211,7 +220,7 @@ class JobLoop:
         readings = await self._read(sources)
         read_s = self._ports.clock.monotonic() - began
         now = self._ports.clock.now()
-        self.next_poll = now + timedelta(seconds=max(0.0, ticker.due - self._ports.clock.monotonic()))
+        self._due = ticker.due
         counts = self._ports.ledger.counts(self.job.name, now)
         readings = tuple(self._with_takings(item, counts) for item in readings)
         hold = self._hold(now)
@@ -319,14 +328,19 @@ class JobLoop:
             async with asyncio.TaskGroup() as tasks:
                 polls = [tasks.create_task(s.poll(), name=f"poll:{s.address}") for s in sources]
             readings = tuple(p.result() for p in polls)
-        now = self._ports.clock.now()
-        for item in readings:
-            subject = f"rule:{self.job.name}/{item.rule.name}"
-            fields = {"job": self.job.name, "rule": item.rule.name}
-            if isinstance(item.reading, PollFailure):
-                failure = item.reading
-                self._ports.faults.failed(subject, failure.reason, failure.message, now, **fields)
-            else:
-                self._ports.faults.well(subject, now, **fields)
-                self._ports.faults.limited(subject, item.reading.lower_bound, **fields)
+        for source, item in zip(sources, readings, strict=True):
+            self._note(source.subject, item)
         return readings
+
+    def _note(self, subject: str, item: RuleReading) -> None:
+        """Log what changed about a rule: it failed, it is well again, it tells less or more than before."""
+        faults, reading = self._ports.faults, item.reading
+        is_plain = isinstance(reading, Sample) and reading.lower_bound is None
+        if is_plain and faults.is_quiet(subject):
+            return
+        now, fields = self._ports.clock.now(), {"job": self.job.name, "rule": item.rule.name}
+        if isinstance(reading, PollFailure):
+            faults.failed(subject, reading.reason, reading.message, now, **fields)
+        else:
+            faults.well(subject, now, **fields)
+            faults.limited(subject, reading.lower_bound, **fields)

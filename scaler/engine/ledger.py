@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from scaler.model.execution import Cause, Execution, ExecutionState
 from scaler.model.replica import ReplicaStatus
-from scaler.planning.counts import Counts
+from scaler.planning.counts import NO_COUNTS, Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,8 @@ class Ledger:
 
     def counts(self, job: str, now: datetime) -> Counts:
         """Count a job's event executions."""
+        if not self._live.get(job) and not self._ended.get(job) and not self._forgotten[job]:
+            return NO_COUNTS
         states = [s for s in self._of(job) if s.execution.cause is Cause.EVENT]
         ended = self._ended.get(job, deque())
         while ended and now - ended[0].at > self._kept:

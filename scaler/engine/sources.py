@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ import structlog
 
 from scaler.engine.budget import EXHAUSTED, Budgets
 from scaler.engine.circuit import Circuits
+from scaler.engine.deadline import Deadline
 from scaler.errors import ConfigError, PollError
 from scaler.model.job import Job, ScaleRule
 from scaler.model.sample import PollFailure, Reading, Sample
@@ -92,6 +94,7 @@ class RuleSource:
     def __init__(self, job: Job, rule: ScaleRule, ports: SourcePorts, *, timeout_s: float) -> None:
         self.rule = rule
         self.address = f"{rule.type}/{job.name}/{rule.name}"
+        self.subject = f"rule:{job.name}/{rule.name}"
         self._job = job
         self._ports = ports
         self._timeout_s = timeout_s
@@ -101,13 +104,17 @@ class RuleSource:
         self._stack = AsyncExitStack()
         self._turn_until = 0.0
         self._is_new_poll = True
-        self._asked: asyncio.Queue[asyncio.Future[Reading]] = asyncio.Queue()
+        self._asked: deque[asyncio.Future[Reading]] = deque()
+        self._rest: asyncio.Future[None] | None = None
+        self._deadline = Deadline()
         self._guard = _Guard(timeout_s + ports.close_s + 1.0, self._late)
 
     async def poll(self) -> RuleReading:
         """Read the source once. Never raises except on cancellation."""
         answer: asyncio.Future[Reading] = asyncio.get_running_loop().create_future()
-        self._asked.put_nowait(answer)
+        self._asked.append(answer)
+        if self._rest is not None and not self._rest.done():
+            self._rest.set_result(None)
         self._guard.watch(answer)
         reading = await answer
         if isinstance(reading, Sample) and reading.target is not None:
@@ -118,7 +125,10 @@ class RuleSource:
         """Serve polls until cancelled, then close."""
         try:
             while True:
-                answer = await self._asked.get()
+                while not self._asked:
+                    self._rest = asyncio.get_running_loop().create_future()
+                    await self._rest
+                answer = self._asked.popleft()
                 if answer.done():
                     continue
                 reading = await self._read()
@@ -128,12 +138,15 @@ class RuleSource:
                     await self._close()
         finally:
             self._guard.close()
+            self._deadline.close()
             await self._close()
 
     async def _read(self) -> Reading:
         circuits, clock = self._ports.circuits, self._ports.clock
         began = clock.monotonic()
         self._turn_until, self._is_new_poll = began + self._timeout_s * PATIENCE, True
+        if circuits.is_calm(self.address):
+            return self._noted(await self._ask(self._timeout_s))
         refusal = circuits.refusal(self.address, began)
         if refusal is not None and await self._outcome_is_known():
             refusal = circuits.refusal(self.address, clock.monotonic())
@@ -141,13 +154,15 @@ class RuleSource:
             return refusal
         address = self.address  # opening may settle another one
         with circuits.asking(address):
-            reading = await self._ask(self._timeout_s - (clock.monotonic() - began))
-            if isinstance(reading, PollFailure) and reading.reason == EXHAUSTED:
-                return reading  # says nothing of the source
-            if isinstance(reading, PollFailure):
-                circuits.failed(self.address, reading, clock.monotonic())
-            else:
-                circuits.well(self.address)
+            return self._noted(await self._ask(self._timeout_s - (clock.monotonic() - began)))
+
+    def _noted(self, reading: Reading) -> Reading:
+        """Tell the source's circuit what came of asking; that its budget was spent says nothing of the source."""
+        circuits = self._ports.circuits
+        if not isinstance(reading, PollFailure):
+            circuits.well(self.address)
+        elif reading.reason != EXHAUSTED:
+            circuits.failed(self.address, reading, self._ports.clock.monotonic())
         return reading
 
     async def _outcome_is_known(self) -> bool:
@@ -162,7 +177,7 @@ class RuleSource:
     async def _ask(self, left_s: float) -> Reading:
         started = self._ports.clock.now()
         try:
-            async with asyncio.timeout(left_s):
+            with self._deadline.begin(left_s):
                 scaler = self._scaler or await self._open()
                 sample = await scaler.poll()
         except TimeoutError:
@@ -221,11 +236,11 @@ def _checked(sample: Sample, started: datetime) -> Reading:
     """Refuse nonsense, and date the reading if the scaler did not."""
     figures = [sample.value] if sample.taken is None else [sample.value, sample.taken]
     figures += [share.value for share in sample.shares or ()]
-    if any(math.isnan(f) or math.isinf(f) or f < 0 for f in figures):
+    if not all(0 <= figure < math.inf for figure in figures):  # no comparison holds for what is not a number
         return PollFailure(reason="BadValue", message=f"the source answered {sample.value:g}, not a count")
     if sample.target is not None and not 0 < sample.target < math.inf:
         text = f"the source answered a target of {sample.target:g}; it must be above 0"
         return PollFailure(reason="BadValue", message=text)
-    if len({share.key for share in sample.shares or ()}) < len(sample.shares or ()):
+    if sample.shares and len({share.key for share in sample.shares}) < len(sample.shares):
         return PollFailure(reason="BadValue", message="the source told two shares by one key")
     return sample if sample.as_of is not None else replace(sample, as_of=started)

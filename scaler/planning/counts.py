@@ -45,3 +45,7 @@ class Counts:
         """How many executions of a moment or later had no share of their own: they may work on any."""
         released = sum(1 for _key, at in self.released if at >= moment)
         return self.running - len(self.held) + self.ended_since(moment) - released
+
+
+NO_COUNTS = Counts(running=0, pending=0)
+"""Of a job of which nothing runs and nothing has ended: most jobs, most of the time."""

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,12 +71,14 @@ class Plan:
         settings: further settings.
         env: further variables.
         core: the one processor core that it may use, or None for all.
+        profile: where the standard profiler shall write its figures at the end, or None to run without it.
     """
 
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     core: int | None = None
+    profile: Path | None = None
 
 
 class Daemon:
@@ -99,9 +101,13 @@ class Daemon:
     def write(self, *jobs: Mapping[str, Any]) -> None:
         """Write a file a job (JSON is YAML), each whole at any moment."""
         for job in jobs:
-            fresh = self.jobs / f".{job['name']}.yaml"
-            fresh.write_text(json.dumps(job), encoding="utf-8")
-            fresh.rename(self.jobs / f"{job['name']}.yaml")
+            self.write_together(job["name"], [job])
+
+    def write_together(self, name: str, jobs: Iterable[Mapping[str, Any]]) -> None:
+        """Write one file that holds them all: what takes long to read is thousands of files, not thousands of jobs."""
+        fresh = self.jobs / f".{name}.yaml"
+        fresh.write_text("\n---\n".join(json.dumps(job) for job in jobs), encoding="utf-8")
+        fresh.rename(self.jobs / f"{name}.yaml")
 
     @property
     def pid(self) -> int:
@@ -120,7 +126,9 @@ class Daemon:
 
     def start(self) -> None:
         """Start it; its log goes on."""
-        command = [sys.executable, "-m", "scaler", "run", str(self.jobs), "--settings", str(self._settings)]
+        watched = ["-m", "cProfile", "-o", str(self._plan.profile)] if self._plan.profile else []
+        ours = ["-m", "scaler", "run", str(self.jobs), "--settings", str(self._settings)]
+        command = [sys.executable, *watched, *ours]
         path = os.pathsep.join(filter(None, (str(self._plugins), os.environ.get("PYTHONPATH"))))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - a program and arguments of our own
@@ -172,6 +180,14 @@ class Daemon:
             return None
 
         return self.until(look, timeout_s=timeout_s, what="ready")
+
+    def loaded(self, jobs: int, timeout_s: float) -> None:
+        """Wait until it has taken up so many jobs, by its log: to ask for a long list would cost what is measured."""
+        self.until(
+            lambda: self.log.read_bytes().count(b'"event": "job.added"') >= jobs,
+            timeout_s=timeout_s,
+            what=f"{jobs} jobs loaded",
+        )
 
     def until(self, look: Callable[[], Any], *, timeout_s: float, what: str, every_s: float = LOOK_S) -> Any:
         """Wait until `look` gives something true, and give that.

@@ -33,7 +33,7 @@ class Daemon:
     @property
     def pid(self) -> int:
         """The daemon's process id, from its lock file."""
-        return int((self.state_dir / "scaler.db.lock").read_text())
+        return int(json.loads((self.state_dir / "scaler.db.lock").read_text())["pid"])
 
     def lines(self) -> list[dict[str, Any]]:
         """Read the log; what is not an event is left out."""

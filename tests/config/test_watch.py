@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -143,3 +143,40 @@ def test_a_folder_that_vanishes_changes_the_fingerprint(tmp_path: Path) -> None:
     before = fingerprint([str(folder)])
     folder.rmdir()
     assert fingerprint([str(folder)]) != before
+
+
+async def test_where_a_look_takes_long_the_next_one_comes_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        (folder / "a.yaml").write_text(_text(image=str(len(rests))))
+
+    def slowly(*given: Sequence[str]) -> str:
+        time.sleep(0.1)
+        return fingerprint(*given)
+
+    monkeypatch.setattr("scaler.config.watch.fingerprint", slowly)
+    async with aclosing(watch([folder], rest, env={}, interval=0.05)) as results:
+        for _ in range(3):
+            await anext(results)
+    assert rests[0] >= 2.0
+
+
+async def test_what_is_known_already_is_given_without_being_read_again(folder: Path) -> None:
+    seen, loaded = fingerprint([str(folder)]), LoadResult(files=("known",))
+    async with aclosing(
+        watch([folder], asyncio.sleep, env={}, interval=0.05, known=(seen, loaded))
+    ) as results:
+        assert await anext(results) is loaded
+        (folder / "a.yaml").write_text(_text(image="two"))
+        assert _image(await anext(results)) == ["two"]
+
+
+async def test_what_was_known_of_files_that_have_changed_since_is_read_anew(folder: Path) -> None:
+    known = (fingerprint([str(folder)]), LoadResult(files=("known",)))
+    (folder / "a.yaml").write_text(_text(image="two"))
+    async with aclosing(watch([folder], asyncio.sleep, env={}, interval=0.05, known=known)) as results:
+        assert _image(await anext(results)) == ["two"]

@@ -18,6 +18,7 @@ from scaler.bench.report import read_body
 from tests.infra.engine import Engine
 from tests.infra.process import wait_until
 
+LOCAL = ("poll", "poison", "recovery", "footprint")
 NAMES = ("baselines", "detect", "launch", "drain", "slow")
 
 
@@ -87,6 +88,35 @@ def test_every_bench_gives_its_figures_and_leaves_nothing(docker_engine: Engine,
         "drain: executions a message",
         "slow: executions a message",
     }
+    assert left(docker_engine, folder) == []
+
+
+@pytest.mark.timeout(400)
+def test_the_benches_of_processes_give_their_figures_and_leave_nothing(
+    docker_engine: Engine, folder: Path
+) -> None:
+    with begun(docker_engine, folder, *LOCAL, "--quick", "-o", "json") as bench:
+        out, told = bench.communicate(timeout=360)
+    assert bench.returncode == 0, told
+    _, found = read_body(out, "stdout")
+    assert tuple(found) == LOCAL
+    assert all(one.value >= 0 and one.how and one.runs for figures in found.values() for one in figures)
+    given = {bench: {one.name for one in figures} for bench, figures in found.items()}
+    assert {"500: lateness p99", "500: CPU per poll to bare", "10: ticks served"} <= given["poll"]
+    assert {"good messages, to none poison", "to strict"} <= given["poison"]
+    assert {"ready to empty", "ready to bare", "containers: ready"} <= given["recovery"]
+    assert {"idle memory", "memory a job", "ready to bare", "idle CPU"} <= given["footprint"]
+    assert left(docker_engine, folder) == []
+
+
+def test_a_bench_of_processes_that_is_interrupted_leaves_nothing(docker_engine: Engine, folder: Path) -> None:
+    with begun(docker_engine, folder, "recovery") as bench:
+        wait_until(
+            lambda: any(folder.glob("*/burst-0/spool/done/*")), timeout_s=120, what="a first message done"
+        )
+        os.killpg(bench.pid, signal.SIGINT)
+        out, _ = bench.communicate(timeout=120)
+    assert (bench.returncode, out) == (130, "")
     assert left(docker_engine, folder) == []
 
 
