@@ -12,7 +12,7 @@ from typing import Any, Self
 
 
 class Deadline:
-    """Ends what is done within it by a TimeoutError once the time is up. Of one task only, and not within itself."""
+    """Ends what is done within it by a TimeoutError once the time is up. One task at a time, and not within itself."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[Any] | None = None
@@ -24,8 +24,7 @@ class Deadline:
     def begin(self, limit_s: float) -> Self:
         """Set the limit, seconds from now, of the context that comes next."""
         loop = asyncio.get_running_loop()
-        if self._task is None:
-            self._task = asyncio.current_task()
+        self._task = asyncio.current_task()
         self._until = loop.time() + limit_s
         if self._timer is None or self._timer.when() > self._until:
             self.close()

@@ -62,3 +62,17 @@ async def test_an_error_within_it_is_what_comes_out() -> None:
     with pytest.raises(ValueError, match="mine"), deadline.begin(30):
         raise ValueError("mine")
     deadline.close()
+
+
+async def test_it_ends_what_another_task_does_with_it_later() -> None:
+    deadline = Deadline()
+
+    async def work() -> None:
+        with pytest.raises(TimeoutError), deadline.begin(0.02):
+            await asyncio.sleep(30)
+
+    for _ in range(2):
+        async with asyncio.timeout(5) as patience:
+            await asyncio.get_running_loop().create_task(work())
+        assert not patience.expired()
+    deadline.close()
