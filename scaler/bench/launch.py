@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,8 +63,8 @@ def run(stage: Stage) -> Sequence[Figure]:
 def overheads(begun: Sequence[Begun], launches: Mapping[str, Launch]) -> list[Overhead]:
     """Tell for each replica what was between its decision and its calls. Pure.
 
-    A replica whose launch was asked for while `ALWAYS` or more were under way, and was sent after one of those had come
-    to its end, waited for that end; all else is the daemon's own.
+    A replica whose create was sent after another launch had come to its end, of `ALWAYS` or more that were under way
+    until then, is taken to have waited for that end; what follows it is the daemon's own.
 
     Raises:
         RigError: a launch was not seen.
@@ -74,17 +74,23 @@ def overheads(begun: Sequence[Begun], launches: Mapping[str, Launch]) -> list[Ov
         launch = launches.get(one.name)
         if launch is None:
             raise RigError(f"the relay did not see the launch of {one.name}")
-        under_way = [
-            other
+        freed = [
+            other.start_answered
             for other in launches.values()
-            if other is not launch and other.create_sent <= one.asked < other.start_answered
+            if one.asked < other.start_answered <= launch.create_sent
         ]
-        freed = [other.start_answered for other in under_way if other.start_answered <= launch.create_sent]
-        slot = max(freed) - one.asked if len(under_way) >= ALWAYS and freed else 0.0
+        slot = (
+            max(freed) - one.asked if freed and _under_way(launches.values(), max(freed)) >= ALWAYS else 0.0
+        )
         before = launch.create_sent - one.decided
         between = launch.start_sent - launch.create_answered
         found.append(Overhead(own=before + between - slot, slot=slot))
     return found
+
+
+def _under_way(launches: Iterable[Launch], moment: float) -> int:
+    """Count the launches until that moment, those that end in it included."""
+    return sum(one.create_sent < moment <= one.start_answered for one in launches)
 
 
 def _percentile(overheads: Sequence[Overhead], share: float) -> float:

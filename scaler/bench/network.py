@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
@@ -14,7 +15,7 @@ from scaler.bench.feed import Feed, open_feed
 from scaler.bench.report import Figure, figure, ratios
 from scaler.bench.stage import Options, Stage
 from scaler.bench.yard import PATIENCE_S, Yard, open_yard
-from scaler.model.names import LABEL_NETWORK
+from scaler.model.names import LABEL_INSTANCE, LABEL_NETWORK
 from scaler.rig.daemon import Daemon
 
 ALONE: Final = 30
@@ -148,16 +149,35 @@ def _fed(stage: Stage, yard: Yard, ready: int) -> Iterator[Feed]:
     """Run a daemon with so many ready networks until they are there, and give it a job."""
     with ExitStack() as stack:
         plan = yard.plan(stage.folder / f"daemon-{ready}", readyNetworks=ready)
-        daemon = stack.enter_context(Daemon(plan, stage.connect).running())
+        daemon = Daemon(plan, stage.connect)
+        stack.callback(_remove_rest, yard, daemon)
+        stack.enter_context(daemon.running())
         yard.learn(daemon)
-        daemon.until(lambda: _count(yard) >= ready, timeout_s=PATIENCE_S, what=f"{ready} networks")
+        label = f"{LABEL_INSTANCE}={_instance(daemon)}"
+        daemon.until(lambda: _count(yard, label) >= ready, timeout_s=PATIENCE_S, what=f"{ready} networks")
         yield stack.enter_context(open_feed(yard, daemon, at_most=max(AT_ONCE)))
 
 
-def _count(yard: Yard) -> int:
-    """Count the networks that are ready."""
-    filters = f'{{"label":["{LABEL_NETWORK}"],"status":["running"]}}'
+def _count(yard: Yard, label: str) -> int:
+    """Count the networks that a daemon has ready."""
+    filters = f'{{"label":["{LABEL_NETWORK}","{label}"],"status":["running"]}}'
     return len(yard.do(yard.engine.call("GET", "/containers/json", filters=filters)))
+
+
+def _instance(daemon: Daemon) -> str:
+    """Read what marks the daemon's containers; '' if it had not come so far."""
+    path = daemon.state_dir / "scaler.db"
+    if not path.exists():
+        return ""
+    with closing(sqlite3.connect(path)) as records:
+        found = records.execute("SELECT value FROM notes WHERE key = 'instance'").fetchone()
+    return str(found[0]) if found else ""
+
+
+def _remove_rest(yard: Yard, daemon: Daemon) -> None:
+    """Remove what the daemon leaves if it is killed: nobody will start it again, as it does for others."""
+    if instance := _instance(daemon):
+        yard.do(yard.engine.remove_all(f"{LABEL_INSTANCE}={instance}"))
 
 
 def _measure(feed: Feed, ours: Ours, options: Options) -> None:

@@ -54,11 +54,13 @@ def test_overhead_is_what_lies_before_create_and_between_the_two_calls() -> None
     assert overheads(begun, {"a": _launch(10.0)}) == [Overhead(own=1.25, slot=0.0)]
 
 
-def test_a_wait_for_a_slot_is_told_apart_but_only_until_the_slot_is_free() -> None:
-    others = {f"other-{n}": _launch(8.0 + n / 10) for n in range(4)}
+@pytest.mark.parametrize("first", [8.0, 9.6], ids=["under-way-when-asked", "asked-in-the-same-moment"])
+def test_a_wait_for_a_slot_is_told_apart_but_only_until_the_slot_is_free(first: float) -> None:
+    others = {f"other-{n}": _launch(first + n / 10) for n in range(4)}
     begun = [Begun(name="a", decided=9.0, asked=9.5)]
-    (found,) = overheads(begun, {**others, "a": _launch(11.5)})
-    assert (found.slot, found.own) == (pytest.approx(11.3 - 9.5), pytest.approx(2.75 - 1.8))
+    sent = first + 3 + 0.05
+    (found,) = overheads(begun, {**others, "a": _launch(sent)})
+    assert (found.slot, found.own) == (pytest.approx(sent - 0.05 - 9.5), pytest.approx(0.5 + 0.05 + 0.25))
 
 
 def test_with_fewer_launches_under_way_nothing_waits_on_purpose() -> None:
