@@ -27,6 +27,7 @@ from executors._docker_images import Images
 from executors._docker_members import Seen
 from executors._docker_ready import Listed, Make, Stock, network_of
 from executors._docker_watch import list_containers
+from executors._kept import kept
 from executors._labels import owner_filter, replica_of
 from scaler.errors import ExecutorUnavailable, LaunchError
 from scaler.model.names import LABEL_NETWORK
@@ -226,7 +227,7 @@ def _listed(one: DockerContainer, instance: str) -> Listed:
 async def open_networks(ports: ConductPorts, images: Images) -> AsyncIterator[ReadyNetworks]:
     """Have networks made for as long as the context is open."""
     networks = ReadyNetworks(ports, images)
-    runner = asyncio.create_task(networks.run(), name="docker/networks")
+    runner = asyncio.create_task(kept(networks.run, "networks"), name="docker/networks")
     try:
         yield networks
     finally:

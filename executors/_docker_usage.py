@@ -71,12 +71,16 @@ def due(looked: dict[str, float], now: float) -> list[str]:
     return sorted(old, key=lambda name: looked[name])[:LOOKS_A_ROUND]
 
 
-def usage_of(stats: dict[str, Any]) -> Usage:
+def usage_of(stats: Any) -> Usage:
     """Read a sample. Zeros are what an engine tells of a container that has ended, or does not count.
+
+    An engine that is asked for a container in the moment of its removal was seen to answer `null`.
 
     Memory is what is held without the cache of files that can be dropped at once, as `docker stats` has it; the
     engine's own peak counts that cache, so it is not taken.
     """
+    if not isinstance(stats, dict):
+        return Usage()
     cpu = (stats.get("cpu_stats") or {}).get("cpu_usage") or {}
     memory = stats.get("memory_stats") or {}
     parts = memory.get("stats") or {}

@@ -23,6 +23,7 @@ from executors._docker_errors import engine_call
 from executors._docker_exit import ENDED, ended_by_a_stranger, exit_of, moment, vanished
 from executors._docker_settings import Limits
 from executors._docker_usage import UsageSampler
+from executors._kept import kept
 from executors._labels import owner_filter
 from scaler.errors import ExecutorUnavailable
 from scaler.model.replica import ReplicaExit
@@ -262,15 +263,13 @@ class Watcher:
 async def open_watcher(client: Docker, *, instance: str, limits: Limits) -> AsyncIterator[Watcher]:
     """Run a watcher for as long as the context is open."""
     watcher = Watcher(client, instance=instance, limits=limits)
-    runner = asyncio.create_task(watcher.run(), name="docker/watcher")
+    runner = asyncio.create_task(kept(watcher.run, "watcher"), name="docker/watcher")
     watcher.watch(runner)
     try:
         yield watcher
     finally:
         runner.cancel()
         await asyncio.wait({runner})
-        if not runner.cancelled() and runner.exception() is not None:
-            _log.error("docker.watcher_failed", exc_info=runner.exception())
 
 
 async def list_containers(

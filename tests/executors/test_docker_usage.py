@@ -36,10 +36,11 @@ def _stats(cpu: int, memory: dict[str, Any]) -> dict[str, Any]:
         ),
         (_stats(0, {}), Usage()),
         ({}, Usage()),
+        (None, Usage()),  # of a container that is just being removed
         ({"cpu_stats": None, "memory_stats": None}, Usage()),
     ],
 )
-def test_a_sample_is_read_and_a_zero_is_not_known(stats: dict[str, Any], expected: Usage) -> None:
+def test_a_sample_is_read_and_a_zero_is_not_known(stats: dict[str, Any] | None, expected: Usage) -> None:
     assert usage_of(stats) == expected
 
 
