@@ -19,6 +19,8 @@ SAMPLES: Final = 30
 INTERVAL_S: Final = 1
 HALF_S: Final = INTERVAL_S / 2
 STRIDE: Final = 7  # phases are taken in an order that nothing of the machine follows
+READY: Final = 2
+"""Networks that are made ahead in the second half of each repetition, which has the opt-in `readyNetworks`."""
 LOOKS_S: Final = 1.2  # after an end the daemon looks again for a second; that is not to find the next message
 
 
@@ -34,18 +36,25 @@ class Samples:
 def run(stage: Stage) -> Sequence[Figure]:
     """Measure; needs an engine."""
     count = stage.options.size(SAMPLES)
-    found = []
+    plain: list[Samples] = []
+    ready: list[Samples] = []
     with open_yard(stage) as yard:
         for number in range(stage.options.repeat):
-            daemon = Daemon(yard.plan(stage.folder / f"daemon-{number}"), stage.connect)
-            with daemon.running():
-                yard.learn(daemon)
-                found.append(_sample(yard, daemon, count))
+            for networks, found in ((0, plain), (READY, ready)):
+                plan = yard.plan(stage.folder / f"daemon-{number}-{networks}", readyNetworks=networks)
+                daemon = Daemon(plan, stage.connect)
+                with daemon.running():
+                    yard.learn(daemon)
+                    found.append(_sample(yard, daemon, count))
             stage.options.say(
-                f"detect {number + 1}/{stage.options.repeat}: p50 {percentile(found[-1].detected, 0.5):.3f} s, "
-                f"bare start p50 {percentile(found[-1].bare, 0.5):.3f} s"
+                f"detect {number + 1}/{stage.options.repeat}: p50 {_p50(plain[-1]):.3f} s, with ready networks "
+                f"{_p50(ready[-1]):.3f} s, bare start p50 {percentile(plain[-1].bare, 0.5):.3f} s"
             )
-    return _figures(found, count)
+    return _figures(plain, ready, count)
+
+
+def _p50(samples: Samples) -> float:
+    return percentile(samples.detected, 0.5)
 
 
 def phases(count: int) -> list[float]:
@@ -90,28 +99,38 @@ def _start(yard: Yard, bare: EngineEvents) -> float:
     return bare.next_start(known, PATIENCE_S)[1] - begun
 
 
-def _figures(found: Sequence[Samples], count: int) -> list[Figure]:
+def _figures(plain: Sequence[Samples], ready: Sequence[Samples], count: int) -> list[Figure]:
     def of(values: Sequence[Sequence[float]], share: float) -> list[float]:
         return [percentile(one, share) for one in values]
 
-    detected, bare = [one.detected for one in found], [one.bare for one in found]
-    p50, start = of(detected, 0.5), of(bare, 0.5)
-    reach = [ours / (HALF_S + raw) for ours, raw in zip(p50, start, strict=True)]
-    own = [(percentile(one.decided, 0.5) - raw) * 1e3 for one, raw in zip(found, start, strict=True)]
+    detected, bare = [one.detected for one in plain], [one.bare for one in plain]
+    start = of(bare, 0.5)
+    own = [(percentile(one.decided, 0.5) - raw) * 1e3 for one, raw in zip(plain, start, strict=True)]
     how = f"{count} messages, one at a time, at phases spread evenly over pollingInterval {INTERVAL_S}"
     return [
         figure(
             "p50 to half an interval and a bare start",
-            reach,
+            _reach(plain),
             "x",
             f"p50 / ({HALF_S:g} s + bare start p50)",
             goal=1.0,
         ),
-        figure("p50", p50, "s", f"message written to started, by the engine's clock; {how}"),
+        figure(
+            "the same, with ready networks",
+            _reach(ready),
+            "x",
+            f"readyNetworks: {READY}, bare starts without",
+        ),
+        figure("p50", of(detected, 0.5), "s", f"message written to started, by the engine's clock; {how}"),
         figure("p99", of(detected, 0.99), "s", "the same"),
+        figure("p50 with ready networks", [_p50(one) for one in ready], "s", "the same"),
         figure(
             "bare start p50", start, "s", "create sent to started, by the engine's clock; in turns with ours"
         ),
         figure("bare start p99", of(bare, 0.99), "s", "the same"),
         figure("the daemon's own part", own, "ms", "p50 of decision to started, less bare start p50"),
     ]
+
+
+def _reach(found: Sequence[Samples]) -> list[float]:
+    return [_p50(one) / (HALF_S + percentile(one.bare, 0.5)) for one in found]
