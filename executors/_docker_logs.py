@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 import aiohttp
 from aiodocker import Docker, DockerError
@@ -83,22 +82,56 @@ async def keep_log(
         DockerError: the engine cannot give this log.
         ExecutorUnavailable: the engine does not answer, or the disk does not take it: call again.
     """
-    partial = path.with_name(f"{path.name}.part")
     try:
         async with asyncio.timeout(limits.log_s):
-            measure = await _copy(client, container, partial, limits, Measure(whole))
-            await asyncio.to_thread(partial.replace, path)
-            await asyncio.to_thread(_compress, path, measure.note())
+            measure, file = Measure(whole), _Partial(path)
+            await _copy(client, container, file, limits, measure)
+            await asyncio.to_thread(file.finish, measure.note())
     except TimeoutError as exc:
         raise ExecutorUnavailable(f"docker: log of {container}: not read within {limits.log_s:g} s") from exc
     except OSError as exc:
         raise ExecutorUnavailable(f"docker: log of {container}: {path}: {exc.strerror or exc}") from exc
 
 
-def _compress(path: Path, note: str | None) -> None:
-    """Compress a kept log; where there is no room for that it stays as it is, unless a note belongs to it."""
-    with suppress(*(() if note else (OSError,))):
-        compress(path, head=note)
+class _Partial:
+    """A log that is being written under another name. Its methods block on the disk, but for `add`.
+
+    A short log is held until its end, and written, named and compressed at once: each step in a thread of its own
+    would cost a wait, and most logs are short.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(f"{path.name}.part")
+        self._waiting = bytearray()
+        self._is_begun = False
+
+    def add(self, piece: bytes) -> bool:
+        """Take a piece; say whether it is time to write."""
+        self._waiting += piece
+        return len(self._waiting) >= _WRITE_BYTES
+
+    def write(self) -> None:
+        """Write what was taken so far."""
+        if self._is_begun:
+            with self._partial.open("ab") as file:
+                file.write(self._waiting)
+        else:
+            self._partial.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._partial, "wb", opener=private) as file:  # whatever a former process left there
+                file.write(self._waiting)
+        self._is_begun = True
+        self._waiting.clear()
+
+    def finish(self, note: str | None) -> None:
+        """Write the rest and give the log its name.
+
+        Where there is no room to compress it stays as it is, unless a note belongs to it.
+        """
+        self.write()
+        self._partial.replace(self._path)
+        with suppress(*(() if note else (OSError,))):
+            compress(self._path, head=note)
 
 
 async def note_lost_log(path: Path, why: str) -> None:
@@ -119,26 +152,12 @@ def _leave_note(path: Path, text: str) -> None:
         file.write(text)
 
 
-async def _copy(client: Docker, container: str, partial: Path, limits: Limits, measure: Measure) -> Measure:
-    file = await asyncio.to_thread(_create, partial)
-    try:
-        waiting = bytearray()
-        async with _stream(client, container, limits, tail=None, follow=False) as pieces:
-            async for piece in pieces:
-                measure.add(piece)
-                waiting += piece
-                if len(waiting) >= _WRITE_BYTES:
-                    await asyncio.to_thread(file.write, bytes(waiting))
-                    waiting.clear()
-        await asyncio.to_thread(file.write, bytes(waiting))
-    finally:
-        file.close()
-    return measure
-
-
-def _create(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "wb", opener=private)
+async def _copy(client: Docker, container: str, file: _Partial, limits: Limits, measure: Measure) -> None:
+    async with _stream(client, container, limits, tail=None, follow=False) as pieces:
+        async for piece in pieces:
+            measure.add(piece)
+            if file.add(piece):
+                await asyncio.to_thread(file.write)
 
 
 @asynccontextmanager

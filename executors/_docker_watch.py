@@ -50,6 +50,7 @@ class Watcher:
         self._seen_alive: dict[str, int] = {}  # in which outage's time each container was seen to run
         self._down_since: datetime | None = None
         self._told: dict[str, ReplicaExit] = {}
+        self._last_seen: dict[str, dict[str, Any]] = {}  # how the engine described each that has ended
         self._held: set[str] = set()
         self._began: dict[
             str, datetime
@@ -88,6 +89,10 @@ class Watcher:
         """Note that we started a container just now: what ends it from here on, we look on."""
         self._seen_alive[container] = self._outages
 
+    def last_seen(self, container: str) -> dict[str, Any] | None:
+        """Give the engine's full description of a container whose end was told, as it was then; None without one."""
+        return self._last_seen.get(container)
+
     def is_stopping(self, container: str) -> None:
         """Note that we ended, or are about to end, a container: its end is no surprise."""
         self._stopping.add(container)
@@ -96,6 +101,7 @@ class Watcher:
         """Drop what is known of a container that was removed, unless its end is still to be told."""
         if container not in self._waits:
             self._told.pop(container, None)
+            self._last_seen.pop(container, None)
             self._seen_alive.pop(container, None)
             self._held.discard(container)
             self._stopping.discard(container)
@@ -202,6 +208,8 @@ class Watcher:
         if ended is None:
             self._seen_alive[container] = self._outages
         elif not ended_by_a_stranger(ended) or self._has_waited(container):
+            if found is not None:
+                self._last_seen[container] = found
             self._resolve(container, ended)
 
     def _note_restart(self, container: str, found: dict[str, Any]) -> None:

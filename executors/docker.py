@@ -153,7 +153,7 @@ class DockerExecutor:
             await self._pods.keep_logs(pod, self._log_path(pod))
             await self._pods.remove(pod)
             return
-        found = await look(self._client, handle.token, self._limits)
+        found = self._watcher.last_seen(handle.token) or await look(self._client, handle.token, self._limits)
         if found is None:
             self._watcher.forget(handle.token)
             return
