@@ -20,7 +20,7 @@ from scaler.bench.yard import LABEL, PATIENCE_S, RESOURCES, Yard, best_of, check
 from scaler.rig.daemon import Daemon, RigError, process_container, spool_job
 from scaler.rig.spool import MOUNT, WORKER
 
-MESSAGES: Final = 60
+MESSAGES: Final = 120
 WORKING: Final = 30
 WORK_S: Final = 0.5
 PROCESSES: Final = 200
