@@ -132,7 +132,11 @@ def health_body(health: EngineHealth, *, version: str, now: datetime) -> Body:
         "now": time_text(now),
         "uptimeSeconds": round((now - health.started_at).total_seconds(), 3),
         "executors": [{"name": n, "ok": h.ok, "message": h.message} for n, h in health.executors],
-        "latenessSeconds": {"p50": health.lateness_p50_s, "p99": health.lateness_p99_s},
+        "latenessSeconds": {
+            "p50": health.lateness_p50_s,
+            "p99": health.lateness_p99_s,
+            "atMost": {f"{bound:g}": ticks for bound, ticks in health.lateness_at_most},
+        },
         "ticks": health.ticks,
         "fileFaults": list(health.file_faults),
         "draining": None

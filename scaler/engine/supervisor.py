@@ -6,7 +6,6 @@ A bug in one job's loop restarts that loop; a failing store ends the process, wh
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +23,7 @@ from scaler.engine.faults import FaultLog
 from scaler.engine.fleet import Fleet, FleetPorts
 from scaler.engine.inspection import InspectionPorts, inspect
 from scaler.engine.job_loop import JobLoop, LoopPorts
+from scaler.engine.lateness import Lateness
 from scaler.engine.ledger import Ledger
 from scaler.engine.limits import Limits
 from scaler.engine.loops import AnyLoop, Loops, LoopsPorts
@@ -33,7 +33,7 @@ from scaler.engine.poison import PoisonPorts
 from scaler.engine.schedule_loop import SchedulePorts
 from scaler.engine.sources import Resolve, SourcePorts
 from scaler.engine.starts import Check, Starts
-from scaler.engine.views import conditions, lateness
+from scaler.engine.views import conditions
 from scaler.errors import Conflict, StoreError
 from scaler.model.audit import AuditAction
 from scaler.model.execution import ExecutionState
@@ -88,8 +88,7 @@ class Supervisor:
         self._loops = Loops(self._loops_ports())
         self._drain = Drain(ports.clock, self._loops, self._fleet, self.close)
         self._since: dict[tuple[str, str], tuple[str, datetime]] = {}
-        self._late: deque[float] = deque(maxlen=10_000)
-        self._ticks = 0
+        self._lateness = Lateness()
         self._started_at = ports.clock.now()
         self._file_faults: dict[str, str] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -242,7 +241,7 @@ class Supervisor:
             ask=self._gate.ask,
             start=self._starts.by_event,
             settle=self._settle_origin,
-            late=self._note_lateness,
+            late=self._lateness.note,
             recorder=ports.recorder,
         )
 
@@ -255,10 +254,6 @@ class Supervisor:
 
     async def _settle_origin(self, job: Job, trigger: EventTrigger) -> None:
         self._ledger.count_from(job.name, await self._origins.since(job, trigger))
-
-    def _note_lateness(self, seconds: float) -> None:
-        self._late.append(seconds)
-        self._ticks += 1
 
     def _schedule_ports(self) -> SchedulePorts:
         return SchedulePorts(
@@ -357,14 +352,15 @@ class Supervisor:
     async def health(self) -> EngineHealth:
         """Say how the engine is."""
         executors = await self._ports.crew.health()
-        p50, p99 = lateness(self._late)
+        p50, p99 = self._lateness.percentiles()
         return EngineHealth(
             ok=self._recovered.is_set() and all(h.ok for _name, h in executors),
             started_at=self._started_at,
             executors=executors,
             lateness_p50_s=p50,
             lateness_p99_s=p99,
-            ticks=self._ticks,
+            lateness_at_most=self._lateness.at_most(),
+            ticks=self._lateness.ticks,
             file_faults=tuple(sorted(set(self._file_faults.values()))),
             draining=self._drain.state(),
             usage=self._gate.usage(),

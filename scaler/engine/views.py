@@ -1,8 +1,7 @@
-"""Derives what the engine shows of itself: a job's conditions and the lateness of ticks."""
+"""Derives what the engine shows of a job: its conditions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from scaler.model.decision import Decision, Reason
@@ -78,11 +77,3 @@ def _changed(since: Since, job: str, kind: str, status: str, now: datetime) -> d
         since[(job, kind)] = (status, now)
         return now
     return known[1]
-
-
-def lateness(seconds: Iterable[float]) -> tuple[float, float]:
-    """Give the median and the 99th percentile; zeros without data."""
-    ordered = sorted(seconds)
-    if not ordered:
-        return 0.0, 0.0
-    return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]

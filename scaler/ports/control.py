@@ -74,7 +74,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineHealth:
-    """Whether the engine works: executors by name, and the lateness of ticks in seconds."""
+    """Whether the engine works.
+
+    Attributes:
+        executors: by name.
+        lateness_p50_s, lateness_p99_s: of the latest ticks, seconds.
+        lateness_at_most: bounds (seconds) and how many ticks were no later, since the daemon's start.
+        ticks: all of them since then.
+    """
 
     ok: bool
     started_at: datetime
@@ -83,6 +90,7 @@ class EngineHealth:
     lateness_p99_s: float
     ticks: int
     file_faults: tuple[str, ...]
+    lateness_at_most: tuple[tuple[float, int], ...] = ()
     draining: Draining | None = None
     usage: Usage = field(default_factory=Usage)
 

@@ -292,6 +292,7 @@ class FakeControl:
             executors=(("docker", Health(ok=self.ok, message="answers" if self.ok else "no answer")),),
             lateness_p50_s=0.001,
             lateness_p99_s=0.01,
+            lateness_at_most=((0.001, 2), (0.5, 4)),
             ticks=7,
             file_faults=self.file_faults,
             draining=self.draining,

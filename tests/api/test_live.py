@@ -30,7 +30,7 @@ async def test_health_tells_by_its_status_too(
         "now": "2026-11-21T12:00:00.000+00:00",
         "uptimeSeconds": 300.0,
         "executors": [{"name": "docker", "ok": ok, "message": "answers" if ok else "no answer"}],
-        "latenessSeconds": {"p50": 0.001, "p99": 0.01},
+        "latenessSeconds": {"p50": 0.001, "p99": 0.01, "atMost": {"0.001": 2, "0.5": 4}},
         "ticks": 7,
         "fileFaults": [],
         "draining": None,
