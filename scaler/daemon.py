@@ -314,7 +314,7 @@ async def _follow_files(
         merged = merge(running, result)
         told = _tell(merged, result, told)
         before, running = running, await _apply(running, merged, supervisor, roster)
-        memory.changed(_differences(before, running))
+        memory.changed(_differences(before, running), jobs=len(running))
         await roster.settle(running, is_whole=not merged.faults)
         supervisor.take_up()
         applied.set()

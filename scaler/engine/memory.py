@@ -15,8 +15,12 @@ from scaler.ports.clock import Clock
 
 SETTLE_S: Final = 2.0
 """How long after a change jobs have opened their sources, seconds."""
-LEAST_CHANGES: Final = 100
-"""Changes that are worth a full collection: each may leave behind what one job was made of, some 64 KiB."""
+JOBS_A_CHANGE: Final = 50
+"""One change is worth a full collection while there are no more jobs than this, two with twice as many, and so on.
+
+A collection takes as long as there are jobs, and each change may leave behind what a job was made of, some 64 KiB: so
+what is left behind stays a small part of the whole, and so does the time.
+"""
 
 
 class Memory:
@@ -25,11 +29,13 @@ class Memory:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._news = asyncio.Event()
-        self._changes = LEAST_CHANGES  # the start leaves garbage too
+        self._changes = 0
+        self._jobs = 0
 
-    def changed(self, jobs: int) -> None:
-        """Note that so many jobs were added, replaced or removed."""
-        self._changes += jobs
+    def changed(self, changes: int, *, jobs: int) -> None:
+        """Note that so many jobs were added, replaced or removed, and how many there are now."""
+        self._changes += changes
+        self._jobs = jobs
         self._news.set()
 
     async def run(self) -> None:
@@ -38,8 +44,8 @@ class Memory:
             await self._news.wait()
             await self._clock.sleep(SETTLE_S)
             self._news.clear()
-            if self._changes >= LEAST_CHANGES:
+            if self._changes and self._changes * JOBS_A_CHANGE >= self._jobs:
                 self._changes = 0
                 gc.unfreeze()
                 gc.collect()
-            gc.freeze()
+                gc.freeze()  # never without a collection: what is garbage then would stay for good

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from scaler.engine.clock import SystemClock
-from scaler.engine.memory import LEAST_CHANGES, Memory
+from scaler.engine.memory import JOBS_A_CHANGE, Memory
 
 
 class Ring:
@@ -42,8 +42,8 @@ async def memory() -> AsyncIterator[Memory]:
     gc.unfreeze()
 
 
-async def _changed(memory: Memory, jobs: int) -> None:
-    memory.changed(jobs)
+async def _changed(memory: Memory, changes: int, *, jobs: int = 1) -> None:
+    memory.changed(changes, jobs=jobs)
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -55,10 +55,22 @@ async def test_after_the_start_garbage_is_gone_and_the_rest_is_set_apart(memory:
     assert gc.get_freeze_count() > 1000
 
 
-async def test_later_garbage_is_collected_once_many_jobs_have_changed(memory: Memory) -> None:
+async def test_with_few_jobs_each_edit_is_followed_by_a_collection(memory: Memory) -> None:
     await _changed(memory, 1)
     Ring()
-    await _changed(memory, 1)
+    await _changed(memory, 1, jobs=JOBS_A_CHANGE)
+    assert Ring.alive == 0
+
+
+async def test_with_many_jobs_garbage_is_collected_once_as_large_a_part_of_them_has_changed(
+    memory: Memory,
+) -> None:
+    await _changed(memory, 1000, jobs=1000)
+    Ring()
+    await _changed(memory, 1, jobs=3 * JOBS_A_CHANGE)
     assert Ring.alive == 1, "one edit is not worth a pause"
-    await _changed(memory, LEAST_CHANGES)
+    gc.collect()
+    assert Ring.alive == 0, "what is garbage is not set apart"
+    Ring()
+    await _changed(memory, 2, jobs=3 * JOBS_A_CHANGE)
     assert Ring.alive == 0
