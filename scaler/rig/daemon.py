@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from scaler.errors import DaemonUnreachable, ScalerError
+from scaler.rig.lifeline import tied
 
 LOOK_S: Final = 0.05
 STOP_S: Final = 30.0
@@ -125,9 +126,13 @@ class Daemon:
         return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
-        """Start it; its log goes on."""
+        """Start it; its log goes on. It ends with the thread that starts it, if nothing else ends it before."""
         watched = ["-m", "cProfile", "-o", str(self._plan.profile)] if self._plan.profile else []
-        ours = ["-m", "scaler", "run", str(self.jobs), "--settings", str(self._settings)]
+        state = [
+            "--state-dir",
+            str(self.state_dir),
+        ]  # a variable of the user's would be heard before the settings
+        ours = ["-m", "scaler", "run", str(self.jobs), "--settings", str(self._settings), *state]
         command = [sys.executable, *watched, *ours]
         path = os.pathsep.join(filter(None, (str(self._plugins), os.environ.get("PYTHONPATH"))))
         with self.log.open("ab") as log:
@@ -139,6 +144,7 @@ class Daemon:
                 env={**os.environ, **self._plan.env, "PYTHONPATH": path},
                 cwd=self._plan.folder,
                 start_new_session=True,
+                preexec_fn=tied(),  # noqa: PLW1509 - it takes no lock
             )
         if self._plan.core is not None:
             os.sched_setaffinity(self._process.pid, {self._plan.core})

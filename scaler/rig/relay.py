@@ -20,6 +20,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from scaler.rig.daemon import RigError
+from scaler.rig.lifeline import tied
 
 _CREATE: Final = re.compile(rb"POST /\S*containers/create\?(?:\S*&)?name=([^&\s]+)\S* HTTP")
 _START: Final = re.compile(rb"POST /\S*containers/([^/\s]+)/start\S* HTTP")
@@ -76,6 +77,7 @@ def open_relay(folder: Path, engine: str) -> Iterator[Relay]:
         process = subprocess.Popen(  # noqa: S603 - a program and arguments of our own
             [sys.executable, "-m", "scaler.rig.relay", str(socket), engine],
             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, start_new_session=True,
+            preexec_fn=tied(),  # noqa: PLW1509 - it takes no lock
         )  # fmt: skip
     try:
         deadline = time.monotonic() + _UP_S

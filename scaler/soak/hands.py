@@ -156,7 +156,7 @@ class Hands:
         """Start the daemon and wait until it answers; that it does not is a mishap."""
         started = self._on.now()
         self._on.notes.starts.append(started)
-        await asyncio.to_thread(self._on.daemon.start)
+        self._on.daemon.start()  # in this thread, for the daemon ends with the one that starts it
         try:
             await asyncio.to_thread(
                 self._on.daemon.until, self._answers, timeout_s=UP_S, what="an answer", every_s=LOOK_S
