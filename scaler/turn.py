@@ -26,6 +26,12 @@ LOOK_S = 0.25
 """How often a standby looks whether the state directory is free: so long may nobody work after a death."""
 
 
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Give TERM, INT, and HUP unless it is ignored, as nohup asks for."""
+    is_heard = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if is_heard else ()))
+
+
 @dataclass(slots=True)
 class Ending:
     """Hears the signals that end a daemon: once to end, again to end at once."""
@@ -35,12 +41,9 @@ class Ending:
     _again: Callable[[], None] | None = None
 
     def listen(self) -> None:
-        """Begin to hear TERM, INT, and HUP unless it is ignored, as nohup asks for."""
+        """Begin to hear the signals that end it."""
         loop = asyncio.get_running_loop()
-        numbers = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        for number in numbers:
+        for number in ending_signals():
             loop.add_signal_handler(number, self._hear)
 
     def then(self, first: Callable[[], None], again: Callable[[], None]) -> None:

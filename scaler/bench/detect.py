@@ -11,7 +11,7 @@ from typing import Final
 from scaler.bench.feed import Feed, open_feed
 from scaler.bench.report import Figure, figure, percentile
 from scaler.bench.stage import Stage
-from scaler.bench.yard import PATIENCE_S, Yard, open_yard
+from scaler.bench.yard import PATIENCE_S, Yard, check_done, open_yard
 from scaler.rig.daemon import Daemon
 from scaler.rig.engine_events import EngineEvents
 
@@ -84,8 +84,8 @@ def _sample(yard: Yard, daemon: Daemon, count: int) -> Samples:
 
 
 def _detect(feed: Feed, samples: Samples) -> float:
-    feed.put()
     written = time.time()
+    feed.put()
     started = feed.next_start()
     samples.detected.append(started - written)
     feed.rest()
@@ -94,8 +94,10 @@ def _detect(feed: Feed, samples: Samples) -> float:
 
 def _start(yard: Yard, bare: EngineEvents) -> float:
     """Give the seconds from sending create to when the engine says that a bare container has started."""
-    known, begun = set(bare.moments("start")), time.time()
-    yard.drained(1, at_once=1)
+    spool = yard.spool(1)
+    body, known, begun = yard.body(spool), set(bare.moments("start")), time.time()
+    yard.bout(body, 1, at_once=1)
+    check_done(spool, 1)
     return bare.next_start(known, PATIENCE_S)[1] - begun
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from scaler.errors import ConfigError
 
@@ -44,6 +45,14 @@ class Figure:
 
 Found = Mapping[str, Sequence[Figure]]
 """Figures by the name of the bench."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What `body` gives."""
+
+    facts: dict[str, str]
+    benches: dict[str, list[Figure]]
 
 
 def figure(
@@ -106,19 +115,11 @@ def read_body(text: str, where: str) -> tuple[Mapping[str, str], Found]:
     Raises:
         ConfigError: it is something else; `where` names the file.
     """
-    names = [one.name for one in fields(Figure)]
     try:
-        read: Any = json.loads(text)
-        found = {
-            bench: [
-                Figure(**{name: one[name] for name in names if name != "runs"}, runs=tuple(one["runs"]))
-                for one in figures
-            ]
-            for bench, figures in read["benches"].items()
-        }
-        return dict(read["facts"]), found
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        read = TypeAdapter(_Run).validate_json(text, strict=True)
+    except ValueError as exc:
         raise ConfigError(f"{where}: is not what 'scaler bench -o json' writes") from exc
+    return read.facts, read.benches
 
 
 def _number(one: Figure) -> str:

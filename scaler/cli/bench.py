@@ -31,6 +31,14 @@ def _names(_ctx: click.Context, _param: click.Parameter, given: Sequence[str]) -
     return given or tuple(BENCHES)
 
 
+def _image(_ctx: click.Context, _param: click.Parameter, given: str | None) -> str | None:
+    from scaler.wire.checks import image_fault
+
+    if given is not None and (fault := image_fault(given)):
+        raise click.BadParameter(fault)
+    return given
+
+
 def _show(facts: Any, found: Any) -> None:
     from scaler.bench import report
 
@@ -51,12 +59,15 @@ def _recorded(path: Path) -> None:
 
 
 def _clean_up_when_ended() -> None:
-    """Make both ways of ending it an interrupt, from which containers and daemons are removed.
+    """Make each way of ending it an interrupt, from which containers and daemons are removed.
 
-    A shell lets what it starts in the background ignore the one that the keyboard sends.
+    A shell lets what it starts in the background ignore the one that the keyboard sends. With its terminal it ends too.
     """
+    from scaler.turn import ending_signals
+
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in {*ending_signals()} - {signal.SIGINT}:
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 @click.command(
@@ -77,6 +88,7 @@ def _clean_up_when_ended() -> None:
 @click.option(
     "--image",
     metavar="IMAGE",
+    callback=_image,
     help="Image with a shell to measure containers with.  [default: made of this machine's shell]",
 )
 @click.option(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,8 @@ import click
 
 from scaler.cli import render
 from scaler.cli.lazy import INTERRUPTED
-from scaler.cli.options import client_options, connect, wants_json
+from scaler.cli.options import Number, client_options, connect, wants_json
+from scaler.cli.report_files import must_be_writable, write_report
 from scaler.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,14 +61,14 @@ def _targets(kinds: Sequence[str], queue: str, results: str) -> list[Target]:
 
 async def _flood(targets: Sequence[Target], plan: Plan, show: Any) -> list[Notes]:
     import asyncio
-    import signal
 
     from scaler.engine.clock import SystemClock
     from scaler.load.flood import Stage, flood_all
+    from scaler.turn import ending_signals
 
     stage = Stage(daemon=connect(), clock=SystemClock(), show=show)
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = ending_signals()
 
     def stop() -> None:
         stage.stop.set()
@@ -81,37 +80,10 @@ async def _flood(targets: Sequence[Target], plan: Plan, show: Any) -> list[Notes
     return await flood_all(targets, plan, stage)
 
 
-def _must_be_writable(folder: Path) -> None:
-    """Find out before the flood, not after it, whether its report can be left.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as exc:
-        raise ConfigError(f"--out {folder}: {exc.strerror}; name a folder that you may write to") from exc
-
-
 def _hush_libraries() -> None:
     """Keep the brokers' clients from writing between the lines; what fails is told by us."""
     if not os.environ.get("SCALER_DEBUG"):
         logging.getLogger().addHandler(logging.NullHandler())
-
-
-def _write(folder: Path, page: str, body: dict[str, Any]) -> tuple[Path, Path]:
-    """Write both files. Root leaves them to whom the folder belongs: it may be a mount of somebody's."""
-    folder.mkdir(parents=True, exist_ok=True)
-    html, data = folder / "load.html", folder / "load.json"
-    html.write_text(page, encoding="utf-8")
-    data.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        for path in (html, data):
-            os.chown(path, owner.st_uid, owner.st_gid)
-    return html, data
 
 
 def _summary(outcomes: Sequence[Outcome]) -> None:
@@ -188,7 +160,7 @@ def _summary(outcomes: Sequence[Outcome]) -> None:
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     metavar="R",
     help="Messages a second.  [default: all at once]",
 )
@@ -209,21 +181,21 @@ def _summary(outcomes: Sequence[Outcome]) -> None:
 )
 @click.option(
     "--poison",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.0,
     metavar="SHARE",
     help="Share of messages that fail whenever they are tried, for two minutes.  [default: 0]",
 )
 @click.option(
     "--think",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=0.0,
     metavar="S",
     help="Seconds of work in a message.  [default: 0]",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=600.0,
     show_default=True,
     metavar="S",
@@ -278,7 +250,7 @@ def load(
     begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     view = View(plan)
     targets = _targets(kinds, queue, results)
-    _must_be_writable(out)
+    must_be_writable(out)
     _hush_libraries()
     try:
         notes = asyncio.run(_flood(targets, plan, view.show))
@@ -286,7 +258,7 @@ def load(
         view.close()
     outcomes = [account(one, think_s=plan.think_s) for one in notes]
     body = report_body(plan, notes, outcomes, begun=begun)
-    written = _write(out, report_page(plan, notes, outcomes, begun=begun), body)
+    written = write_report(out, "load", report_page(plan, notes, outcomes, begun=begun), body)
     if wants_json():
         render.print_json(body)
     else:

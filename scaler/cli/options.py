@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,17 @@ STATE_DIR_VARIABLE = "SCALER_STATE_DIR"
 DEFAULT_STATE_DIR = Path(".scaler")
 _STATE_DIR = "scaler.state_dir"
 _OUTPUT = "scaler.output"
+
+
+class Number(click.FloatRange):
+    """A number between bounds. `nan` lies between none, although no comparison says so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a valid number.", param, ctx)
+        return number
 
 
 def _keep(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:

@@ -17,7 +17,7 @@ import click
 
 from scaler.cli import render
 from scaler.cli.files import SETTINGS
-from scaler.cli.options import output_option, wants_json
+from scaler.cli.options import Number, output_option, wants_json
 
 if TYPE_CHECKING:
     from scaler.simulation.compose import SimulateOptions
@@ -111,8 +111,8 @@ Exit codes: 0 done, 1 --verify found differences, 2 wrong use or file.
     "--patience", default="1s", metavar="TIME", help="A worker's wait for a message.  [default: 1s]"
 )
 @click.option("--poll", default="50ms", metavar="TIME", help="Time of reading a source.  [default: 50ms]")
-@click.option("--price-cpu", type=click.FloatRange(min=0), metavar="PRICE", help="Of a vCPU-second.")
-@click.option("--price-memory", type=click.FloatRange(min=0), metavar="PRICE", help="Of a GiB-second.")
+@click.option("--price-cpu", type=Number(min=0), metavar="PRICE", help="Of a vCPU-second.")
+@click.option("--price-memory", type=Number(min=0), metavar="PRICE", help="Of a GiB-second.")
 @click.option(
     "--from", "begin", metavar="TIME", help="The first moment, for schedules, as 2026-01-01T00:00:00Z."
 )

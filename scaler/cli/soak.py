@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from scaler.cli import render
 from scaler.cli.lazy import INTERRUPTED
-from scaler.cli.options import output_option, wants_json
+from scaler.cli.options import Number, output_option, wants_json
+from scaler.cli.report_files import must_be_writable, write_report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from scaler.soak.notes import Notes
     from scaler.soak.plan import Plan
 
@@ -31,32 +28,19 @@ def _say(line: str) -> None:
 
 async def _run(plan: Plan, out: Path) -> Notes:
     import asyncio
-    import signal
 
     from scaler.cli.client import Client
     from scaler.soak.run import Options, soak
+    from scaler.turn import ending_signals
 
     def connect(state_dir: Path) -> Client:
         return Client(state_dir, connect_s=CONNECT_S, answer_s=ANSWER_S)
 
     options = Options(plan=plan, connect=connect, say=_say, keep=out)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ending_signals():
         loop.add_signal_handler(number, options.stop.set)
     return await soak(options)
-
-
-def _write(folder: Path, page: str, body: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Write both files. Root leaves them to whom the folder belongs: it may be a mount of somebody's."""
-    folder.mkdir(parents=True, exist_ok=True)
-    html, data = folder / "soak.html", folder / "soak.json"
-    html.write_text(page, encoding="utf-8")
-    data.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        for path in (html, data):
-            os.chown(path, owner.st_uid, owner.st_gid)
-    return html, data
 
 
 def _summary(notes: Notes) -> None:
@@ -80,7 +64,7 @@ def _summary(notes: Notes) -> None:
 @output_option
 @click.option(
     "--minutes",
-    type=click.FloatRange(0.1, 10_000),
+    type=Number(0.1, 10_000),
     default=3.0,
     show_default=True,
     metavar="N",
@@ -128,6 +112,7 @@ def soak(
     from scaler.soak.plan import make_plan
     from scaler.soak.report import body, report_page
 
+    must_be_writable(out)
     about = facts(shlex.join(["scaler", *sys.argv[1:]]), datetime.now(UTC))
     chosen = executor or ("both" if asyncio.run(answers()) else "process")
     plan = make_plan(
@@ -138,7 +123,7 @@ def soak(
     )
     notes = asyncio.run(_run(plan, out))
     told = body(about, notes)
-    written = _write(out, report_page(about, notes), told)
+    written = write_report(out, "soak", report_page(about, notes), told)
     if wants_json():
         render.print_json(told)
     else:

@@ -29,6 +29,16 @@ def is_sound(found: Sequence[Verdict]) -> bool:
     return all(one.ok is not False for one in found)
 
 
+def in_words(found: Sequence[Verdict]) -> str:
+    """Sum up in a sentence; what could not be judged is not praised."""
+    broken, open_ones = (sum(one.ok is ok for one in found) for ok in (False, None))
+    if broken:
+        return f"{broken} of {len(found)} promises were broken."
+    if open_ones:
+        return f"No promise was broken; {open_ones} of {len(found)} could not be judged."
+    return "All promises were kept and nothing grows."
+
+
 def body(facts: Mapping[str, str], notes: Notes) -> dict[str, Any]:
     """Write the report as JSON has it."""
     plan, found = notes.plan, verdicts(notes)
@@ -54,6 +64,7 @@ def body(facts: Mapping[str, str], notes: Notes) -> dict[str, Any]:
         "starts": [round(at, 1) for at in notes.starts],
         "loadUntil": round(notes.load_until, 1),
         "samples": [_sample(one) for one in notes.samples],
+        "lateness": [{"at": round(at, 1), "p99": round(late, 3)} for at, late in notes.lateness],
     }
 
 
@@ -127,10 +138,9 @@ def report_page(facts: Mapping[str, str], notes: Notes) -> str:
         f"{notes.begun}: {plan.seconds / 60:g} minutes of load, seed {plan.seed}, {' and '.join(plan.executors)}, "
         f"{len(plan.jobs) + len(plan.manual) + len(plan.scheduled)} jobs, {len(notes.acts)} deeds."
     )
-    words = "All promises were kept and nothing grows." if is_sound(found) else "A promise was broken."
     parts = [
         f"<p>{escape(asked)}</p>",
-        f"<p{_mark(is_bad=not is_sound(found))}>{words}</p>",
+        f"<p{_mark(is_bad=not is_sound(found))}>{in_words(found)}</p>",
         _verdict_table(found),
         *_breaches(found),
         "<h2>Over time</h2>",

@@ -37,7 +37,17 @@ def test_the_page_tells_median_range_goal_and_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"facts": {}, "benches": {"a": [{}]}}', '{"facts":1,"benches":{}}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"facts": {}, "benches": {"a": [{}]}}',
+        '{"facts":1,"benches":{}}',
+        '{"facts": {}, "benches": {"a": [{"name": "a", "unit": "x", "how": "", "value": "1", "runs": [1]}]}}',
+        '{"facts": {}, "benches": {"a": [{"name": "a", "unit": "x", "how": "", "value": 1, "runs": [null]}]}}',
+    ],
+    ids=range(7),
 )
 def test_what_is_no_run_is_refused_with_its_place(text: str) -> None:
     with pytest.raises(ConfigError, match="here: is not what 'scaler bench -o json' writes"):

@@ -122,8 +122,8 @@ def test_a_bench_of_processes_that_is_interrupted_leaves_nothing(docker_engine: 
 
 @pytest.mark.parametrize(
     ("number", "is_daemons"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False)],
-    ids=["by-ctrl-c-while-its-daemon-has-a-container", "by-term-while-bare-ones-run"],
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, False)],
+    ids=["by-ctrl-c-while-its-daemon-has-a-container", "by-term-while-bare-ones-run", "with-its-terminal"],
 )
 def test_an_interrupted_bench_leaves_nothing(
     docker_engine: Engine, folder: Path, number: signal.Signals, *, is_daemons: bool
@@ -140,6 +140,14 @@ def test_an_interrupted_bench_leaves_nothing(
         out, _ = bench.communicate(timeout=120)
     assert (bench.returncode, out) == (130, "")
     assert left(docker_engine, folder) == []
+
+
+@pytest.mark.parametrize("image", ["", "no image/../"])
+def test_what_is_no_image_is_refused(image: str) -> None:
+    done = subprocess.run(
+        command("detect", "--image", image), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "which is no image" in done.stderr) == (2, True), done.stderr
 
 
 @pytest.mark.parametrize(

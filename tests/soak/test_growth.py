@@ -70,6 +70,9 @@ def test_a_run_that_is_too_short_says_so() -> None:
     found = {one.row.name: verdict(one) for one in growth(notes)}
     assert found["memory"].ok is None
     assert "too few samples" in found["memory"].text
+    page = report_page({}, notes)
+    assert "No promise was broken; " in page
+    assert "nothing grows" not in page
 
 
 def test_the_report_tells_the_verdicts_and_their_reasons() -> None:
@@ -79,6 +82,7 @@ def test_the_report_tells_the_verdicts_and_their_reasons() -> None:
     assert told["sound"] is True
     assert [one["ok"] for one in told["verdicts"]] == [True] * len(verdicts(notes))
     assert {"slope", "noise", "noiseCouldShow", "bound", "why", "flat"} <= told["slopes"][0].keys()
+    assert told["lateness"] == [{"at": round(at, 1), "p99": round(late, 3)} for at, late in notes.lateness]
     assert page.count("<svg") == 6
     assert "All promises were kept and nothing grows." in page
     assert "6 MiB an hour would be a leak" in page

@@ -88,8 +88,10 @@ def marked_processes() -> list[int]:
         (("--minutes", "0"), "--minutes"),
         (("--executor", "podman"), "'podman'"),
         (("--seed", "x"), "--seed"),
+        (("--minutes", "nan"), "'nan' is not a valid number"),
+        (("--executor", "process", "--out", "/proc/nowhere"), "name a folder that you may write to"),
     ],
-    ids=range(3),
+    ids=range(5),
 )
 def test_what_is_wrong_with_its_options_is_told(args: tuple[str, ...], text: str) -> None:
     result = run_cli("soak", *args)
