@@ -58,8 +58,8 @@ done
 [ "${think:-0}" = 0 ] || sleep "$think"
 if [ "${fails:-0}" != 0 ]; then
   [ "$fails" -lt 0 ] || echo "$think $((fails - 1)) 0 0" > "$held"
+  note failed  # before it is put back: who is killed in between must not have put back what nobody knows of
   until mv "$held" "ready/~${name#\\~}" 2>/dev/null; do sleep 0.1; done
-  note failed
   echo "failed: $name"
   exit 1
 fi

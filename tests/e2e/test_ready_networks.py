@@ -35,7 +35,9 @@ async def test_kills_at_random_moments_leave_no_network_and_no_start_is_repeated
         await asyncio.sleep(moments.uniform(0.0, 2.0))
         await daemon.kill()
     await daemon.start()
-    started.append((await daemon.cli("job", "start", job["name"])).strip())  # networks are made from a launch on
+    started.append(
+        (await daemon.cli("job", "start", job["name"])).strip()
+    )  # networks are made from a launch on
     for execution in started:
         assert await end_of(daemon, job["name"], execution) == ("Succeeded", "Completed", [0])
         assert await daemon.cli("execution", "logs", job["name"], execution) == "once\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,23 @@ def test_a_message_that_failed_waits_behind_the_others_and_keeps_its_name(spool:
 def test_poison_always_fails(spool: Spool) -> None:
     spool.put(["a-1"], poison=True)
     assert [work(spool, f"r-{n}")[0] for n in range(3)] == [1, 1, 1]
+
+
+def test_a_failure_is_noted_before_the_message_is_put_back(spool: Spool) -> None:
+    """Whoever is killed between the two has noted it, so that no message comes back of which nobody knows why."""
+    spool.put(["a-1"], poison=True, think_s=1.0)
+    env = {"PATH": os.environ["PATH"], "SPOOL": str(spool.folder), "JOURNAL": "1"}
+    env["CONTAINER_APP_REPLICA_NAME"] = "r-1"
+    with subprocess.Popen(["/bin/sh", str(spool.folder / "worker.sh")], env=env) as worker:
+        deadline = time.monotonic() + 20
+        while not spool.depth().taken and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (spool.folder / "ready").rename(spool.folder / "hidden")
+        while ["failed", "r-1", "a-1"] not in spool.journal() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        worker.kill()
+    assert spool.journal() == [["took", "r-1", "a-1"], ["failed", "r-1", "a-1"]]
+    assert spool.holders() == {"r-1"}
 
 
 def test_only_messages_of_dead_workers_come_back(spool: Spool) -> None:
