@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from executors._docker_logs import _compress, _create, note_lost_log
+from executors._docker_logs import _Partial, note_lost_log
 from executors._docker_pod_logs import _create as _create_merged
 from executors._docker_rotation import Measure, whole_below
 from executors._logfile import read_log
@@ -141,7 +141,7 @@ async def test_no_kept_log_can_be_read_by_everybody(tmp_path: Path) -> None:
     try:
         path = tmp_path / "r.log"
         await note_lost_log(path, "why")
-        _create(tmp_path / "of-one.log").close()
+        _Partial(tmp_path / "of-one.log").finish(None)
         _create_merged(tmp_path / "of-several.log").close()
         long = tmp_path / "long.log"
         long.write_bytes(b"x" * 5000)
@@ -200,11 +200,12 @@ def test_a_disk_without_room_for_compressing_costs_no_log_and_no_note(
     tmp_path: Path, note: str | None
 ) -> None:
     path = tmp_path / "r.log"
-    path.write_bytes(b"x" * 5000)
+    log = _Partial(path)
+    assert log.add(b"x" * 5000) is False
     (tmp_path / "r.log.gz.part").mkdir()
     if note is None:
-        _compress(path, note)
+        log.finish(note)
     else:
         with pytest.raises(OSError, match="Is a directory"):
-            _compress(path, note)
+            log.finish(note)
     assert path.read_bytes() == b"x" * 5000
