@@ -42,6 +42,7 @@ class Polling:
     late_p50_s: float
     late_p99_s: float
     in_time: float = 1.0
+    ticks: int = 0
     load_s: float = 0.0
 
 
@@ -139,6 +140,7 @@ def _watched(daemon: Daemon, rules: int, load_s: float, seconds: float) -> Polli
         late_p50_s=share_at(counts, ticks, 0.5),
         late_p99_s=share_at(counts, ticks, 0.99),
         in_time=dict(counts)[GOAL_MS / 1e3] / ticks,
+        ticks=ticks,
         load_s=load_s,
     )
 

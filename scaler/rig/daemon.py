@@ -128,10 +128,8 @@ class Daemon:
     def start(self) -> None:
         """Start it; its log goes on. It ends with the thread that starts it, if nothing else ends it before."""
         watched = ["-m", "cProfile", "-o", str(self._plan.profile)] if self._plan.profile else []
-        state = [
-            "--state-dir",
-            str(self.state_dir),
-        ]  # a variable of the user's would be heard before the settings
+        # The folder by an option too: a variable of the user's would be heard before the settings.
+        state = ["--state-dir", str(self.state_dir)]
         ours = ["-m", "scaler", "run", str(self.jobs), "--settings", str(self._settings), *state]
         command = [sys.executable, *watched, *ours]
         path = os.pathsep.join(filter(None, (str(self._plugins), os.environ.get("PYTHONPATH"))))

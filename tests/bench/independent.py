@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -14,9 +12,8 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from yarl import URL
 
+from scaler.bench.timers import Ask, measured
 from tests.scalers import kafka_kit
-
-Ask = Callable[[], Awaitable[object]]
 
 
 async def rabbitmq(url: str, queue: str, stack: AsyncExitStack) -> Ask:
@@ -42,36 +39,15 @@ async def kafka(bootstrap: str, group: str, stack: AsyncExitStack) -> Ask:
 
 
 async def main(asked: dict[str, Any]) -> dict[str, float]:
-    """Ask as ordered; give CPU seconds a poll, and polls."""
-    interval_s, polls = asked["interval_s"], 0
-    clock = asyncio.get_running_loop().time
-
-    async def serve(ask: Ask, due: float) -> None:
-        nonlocal polls
-        while True:
-            await asyncio.sleep(max(0.0, due - clock()))
-            due += (int(max(0.0, clock() - due) // interval_s) + 1) * interval_s
-            await ask()
-            polls += 1
-
+    """Ask as ordered, all in one moment of each interval."""
     client = {"rabbitmq": rabbitmq, "kafka": kafka}[asked["kind"]]
     async with AsyncExitStack() as stack:
-        asks = [await client(asked["url"], name, stack) for name in asked["names"]]
-        start = clock()
-        tasks = [asyncio.create_task(serve(ask, start)) for ask in asks]
-        await asyncio.sleep(asked["warm_up_s"])
-        polls, cpu = 0, _cpu_s()
-        await asyncio.sleep(asked["seconds"])
-        found = {"cpu_s": (_cpu_s() - cpu) / polls, "polls": float(polls)}
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    return found
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+        return await measured(
+            [await client(asked["url"], name, stack) for name in asked["names"]],
+            interval_s=asked["interval_s"],
+            warm_up_s=asked["warm_up_s"],
+            seconds=asked["seconds"],
+        )
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ async def _independent(source: Source, clients: int) -> Cost:
     if process.returncode != 0:
         raise Broken(f"the independent clients ended with code {process.returncode}")
     answer, after = json.loads(out), source.count()
-    polls = answer["polls"] * (WARM_UP_S + SECONDS) / SECONDS
+    polls = answer["ticks"] * (WARM_UP_S + SECONDS) / SECONDS
     return Cost(
         cpu_s=answer["cpu_s"],
         requests=(after.requests - before.requests) / polls,

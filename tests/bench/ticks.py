@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import tempfile
 import uuid
@@ -17,12 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
-from scaler.api.address import socket_path
 from scaler.bench.report import Figure, figure, ratios
 from scaler.bench.stage import Options
-from tests.bench.daemon import Daemon, make_daemon
+from scaler.cli.client import Client
+from scaler.rig.daemon import Daemon, Plan, cpu_s
 from tests.infra.choose import Broken
 from tests.infra.paths import REPOSITORY
 from tests.infra.rabbitmq import RabbitMQ, start_rabbitmq
@@ -31,7 +28,7 @@ JOBS = 1000
 INTERVAL_S = 1
 SECONDS = 15.0
 WARM_UP_S = 4.0
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+LOAD_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,18 +92,18 @@ async def polled_by_daemon(
 ) -> Polling:
     """Run the daemon with these jobs and measure it; `start` is called when measuring begins."""
     with tempfile.TemporaryDirectory(prefix="scaler-bench-") as folder:
-        daemon = make_daemon(Path(folder), *jobs, profile=profile)
-        async with daemon.running():
-            await daemon.until(
-                lambda lines: sum(line["event"] == "job.added" for line in lines) >= len(jobs),
-                timeout_s=60,
-                what=f"{len(jobs)} jobs",
-            )
+        daemon = Daemon(Plan(folder=Path(folder), profile=profile), Client)
+        daemon.write_together("jobs", jobs)
+        daemon.start()
+        try:
+            await asyncio.to_thread(daemon.loaded, len(jobs), LOAD_S)
             await asyncio.sleep(WARM_UP_S)
-            before, cpu = await _health(daemon), _cpu_s(daemon.pid)
+            before, cpu = await asyncio.to_thread(daemon.api.health), cpu_s(daemon.pid)
             start()
             await asyncio.sleep(SECONDS)
-            after, cpu_after = await _health(daemon), _cpu_s(daemon.pid)
+            after, cpu_after = await asyncio.to_thread(daemon.api.health), cpu_s(daemon.pid)
+        finally:
+            await asyncio.to_thread(daemon.stop)
     ticks = after["ticks"] - before["ticks"]
     seconds = after["uptimeSeconds"] - before["uptimeSeconds"]
     if ticks < 1:
@@ -143,22 +140,6 @@ def event_job(name: str, rule: dict[str, Any], *, url: str) -> dict[str, Any]:
         "template": {"containers": [{"name": "worker", "command": ["true"]}]},
         "x-scaler": {"executor": "process"},
     }
-
-
-async def _health(daemon: Daemon) -> dict[str, Any]:
-    connector = aiohttp.UnixConnector(str(socket_path(daemon.state_dir)))
-    patience = aiohttp.ClientTimeout(total=30)
-    async with (
-        aiohttp.ClientSession(connector=connector, timeout=patience) as session,
-        session.get("http://daemon/scaler/health") as answer,
-    ):
-        body: dict[str, Any] = await answer.json()
-        return body
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
 # --- the bare loop ----------------------------------------------------------------------------------------
